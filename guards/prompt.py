@@ -1,0 +1,212 @@
+"""What a request is about: findings in its passages become arms, and arms become a plan.
+
+A fact leaks when question and answer together complete it, so the parts that the question gives decide
+what the answer must not bring (docs/design.md, 'Completion').  A target is
+
+* armed where the question is about it: a name of an entity; subject and relation, or subject and value, of
+  a fact; a meaning; or what an earlier turn was about, where this one goes on about it;
+* reversed where the question gives value and relation and seeks a person: the name must not come;
+* watched where its subject is merely in play: a value of it in the answer is a leak on its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from guards.base import Arms, Finding, Part, Passage, ScanError, Stance
+from guards.literal import Literals, name_parts
+from policies.policy import Fact, Policy, Relation, Target
+from policies.relations import Entry, Lexicon
+from policies.text import fold, sentences
+
+if TYPE_CHECKING:
+    from guards.meaning import Meaning
+
+MAX_MEANING_TEXTS = 400
+"""Sentences of one request that are encoded at most; a longer request is refused, never left unchecked."""
+
+_CAPITALISED = re.compile(r"(?<=[\w,;:] )[A-ZÀ-ÖØ-Þ][\w'’-]+")
+_CONTINUES = frozenset(
+    "and also then so yes no ok okay go continue now please answer begin start proceed next again more".split()
+)
+_COURTESY = frozenset("thanks thank you very much hello hi bye goodbye great good nice cool lovely".split())
+_ELLIPTICAL_WORDS = 3
+
+
+class OverBudget(ScanError):
+    """The request holds more text than may be checked; it is refused, never passed on unchecked."""
+
+
+def says(folded: str, phrases: Iterable[str]) -> bool:
+    """Whether a folded text holds one of the folded phrases as whole words."""
+    return any(f" {phrase} " in folded for phrase in phrases)
+
+
+@dataclass(slots=True)
+class _Parts:
+    """Which parts of which targets a set of passages gives."""
+
+    names: set[int] = field(default_factory=set)
+    values: set[tuple[int, int]] = field(default_factory=set)
+    meanings: set[int] = field(default_factory=set)
+
+    def add(self, finding: Finding) -> None:
+        if finding.part is Part.NAME:
+            self.names.add(finding.target)
+        elif finding.part is Part.VALUE and finding.fact is not None:
+            self.values.add((finding.target, finding.fact))
+        elif finding.part is Part.MEANING:
+            self.meanings.add(finding.target)
+
+    @property
+    def targets(self) -> set[int]:
+        return self.names | self.meanings | {target for target, _ in self.values}
+
+
+class Reader:
+    """Reads requests under one policy.  Compiled once; holds no state of a request."""
+
+    def __init__(self, policy: Policy, literals: Literals, meaning: Meaning | None, words: Lexicon) -> None:
+        self._policy = policy
+        self._literals = literals
+        self._meaning = meaning
+        self._words = words
+
+    async def read(self, passages: Sequence[Passage]) -> Arms:
+        """Return what the passages arm.  Raises `ScanError` where that cannot be found out."""
+        findings = [found for passage in passages for found in self._literal(passage)]
+        if self._meaning is not None:
+            findings += await self._by_meaning(passages)
+        question, history = _Parts(), _Parts()
+        current = {passage.path for passage in passages if passage.current}
+        for found in findings:
+            (question if found.via[0] in current else history).add(found)
+        text = "\n".join(passage.text for passage in passages if passage.current)
+        return self._arm(_Turn(text), question, history, tuple(findings))
+
+    def _literal(self, passage: Passage) -> list[Finding]:
+        return [
+            replace(found, via=(passage.path, *found.via)) for found in self._literals.find(passage.text)
+        ]
+
+    async def _by_meaning(self, passages: Sequence[Passage]) -> list[Finding]:
+        assert self._meaning is not None
+        places = [
+            (passage, start, end)
+            for passage in passages
+            for start, end in _meaning_spans(passage.text)
+        ]  # fmt: skip
+        if len(places) > MAX_MEANING_TEXTS:
+            raise OverBudget("too many sentences to check by meaning")
+        found = await self._meaning.find([passage.text[start:end] for passage, start, end in places])
+        return [
+            replace(finding, start=start, end=end, via=(passage.path,))
+            for (passage, start, end), findings in zip(places, found, strict=True)
+            for finding in findings
+        ]
+
+    def _arm(self, turn: _Turn, question: _Parts, history: _Parts, findings: tuple[Finding, ...]) -> Arms:
+        armed: set[int] = set()
+        backward: set[int] = set()
+        watched: set[int] = set()
+        for index in sorted(question.targets | history.targets):
+            target = self._policy.targets[index]
+            stance = self._stance(index, target, turn, question)
+            if stance is Stance.CLEAR and target.context == "forget":
+                stance = self._carried(index, target, turn, history)
+            {Stance.ARMED: armed, Stance.REVERSED: backward, Stance.WATCHED: watched}.get(stance, set()).add(index)
+        for stance, targets in ((Stance.ARMED, armed), (Stance.REVERSED, backward), (Stance.WATCHED, watched)):
+            if targets:
+                break
+        else:
+            stance = Stance.CLEAR
+        return Arms(
+            stance, findings, frozenset(armed), frozenset(backward), frozenset(watched),
+            frozenset(question.values | history.values),
+        )  # fmt: skip
+
+    def _stance(self, index: int, target: Target, turn: _Turn, given: _Parts) -> Stance:
+        """Return what the question itself says about one target."""
+        if index in given.meanings:
+            return Stance.ARMED
+        values = [fact for at, fact in given.values if at == index]
+        if index in given.names:
+            if target.kind == "entity":
+                return Stance.ARMED
+            return self._about_fact(target.facts[0], turn, value_given=bool(values))
+        if values and says(turn.folded, self._words.persons):
+            related = any(turn.asks(target.facts[fact]) for fact in values)
+            if related or len(values) > 1:
+                return Stance.ARMED if says(turn.folded, self._words.probes) else Stance.REVERSED
+        return Stance.CLEAR
+
+    def _about_fact(self, fact: Fact, turn: _Turn, *, value_given: bool) -> Stance:
+        """Return the stance where the question names a fact's subject: siblings of the fact must stay."""
+        if turn.asks(fact):
+            return Stance.ARMED
+        # Subject and value without a relation can only be a question about what joins them.
+        own = set(fact.relation.cues)
+        siblings = (other for other in self._words.relations if not own.issuperset(other.cues))
+        if value_given and not any(turn.asks_relation(other) for other in siblings):
+            return Stance.ARMED
+        return Stance.WATCHED
+
+    def _carried(self, index: int, target: Target, turn: _Turn, history: _Parts) -> Stance:
+        """Return what earlier turns and instructions leave in play, and whether this turn goes on about it."""
+        if index not in history.names and index not in history.meanings:
+            return Stance.CLEAR
+        goes_on = turn.elliptical or says(turn.folded, self._words.anaphora)
+        asks = any(turn.asks(fact) for fact in target.facts)
+        names_another = bool(turn.capitalised - name_parts(target) - _value_words(target))
+        if target.kind == "fact":
+            if asks and not names_another or goes_on and turn.elliptical:
+                return Stance.ARMED
+            return Stance.WATCHED
+        return Stance.ARMED if goes_on or asks and not names_another else Stance.WATCHED
+
+
+class _Turn:
+    """The question at hand, folded once."""
+
+    def __init__(self, text: str) -> None:
+        self.folded = fold(text).text
+        self.sentences = [fold(text[start:end]).text for start, end in sentences(text)]
+        self.capitalised = frozenset(
+            word for match in _CAPITALISED.finditer(text) for word in fold(match.group()).text.split()
+        )
+
+    @property
+    def elliptical(self) -> bool:
+        """Whether the turn is no question of its own, so that it can only go on about what was before."""
+        words = self.folded.split()
+        if not words or all(word in _COURTESY for word in words):
+            return not words
+        return len(words) <= _ELLIPTICAL_WORDS or (words[0] in _CONTINUES and not self.capitalised)
+
+    def asks(self, fact: Fact) -> bool:
+        """Whether a sentence speaks of the fact's relation, and not of a sibling."""
+        return self.asks_relation(fact.relation)
+
+    def asks_relation(self, relation: Relation | Entry) -> bool:
+        """Whether a sentence holds a cue of `relation` and no word that means a sibling instead."""
+        return any(
+            says(text, relation.cues) and (not says(text, relation.unless) or says(text, relation.despite))
+            for text in self.sentences
+        )
+
+
+def _value_words(target: Target) -> frozenset[str]:
+    return frozenset(
+        word for fact in target.facts for value in fact.values for word in fold(value).text.split()
+    )
+
+
+def _meaning_spans(text: str) -> list[tuple[int, int]]:
+    """Return each sentence that has a word, and the whole text where it is several but still short."""
+    spans = [span for span in sentences(text) if fold(text[slice(*span)]).starts]
+    if len(spans) > 1 and len(text) <= 600:
+        spans.append((0, len(text)))
+    return spans

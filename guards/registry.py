@@ -1,0 +1,89 @@
+"""The guard of one policy: everything compiled once, opened anew for each exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from guards.base import Arms, Compiled, Passage, Plan, Stance
+from guards.fact import Completion
+from guards.knowledge import Knowledge
+from guards.literal import Literals
+from guards.pattern import Patterns
+from guards.prompt import Reader
+from guards.releaser import Releaser
+from policies.policy import Policy
+from policies.relations import lexicon
+
+if TYPE_CHECKING:
+    from guards.meaning import Meaning
+
+SCANS: dict[str, Callable[[Policy], Compiled]] = {"literal": Literals, "pattern": Patterns}
+"""Every scan that runs over a stream.  `meaning` is not one of them: it is awaited, at sentence ends."""
+
+
+class Guard:
+    """A compiled policy.  Immutable; shared by all exchanges that began under it."""
+
+    def __init__(
+        self, policy: Policy, meaning: Meaning | None = None, *, scans: Sequence[Compiled] | None = None
+    ) -> None:
+        """Compile `policy`.  `meaning` must be given where the policy uses it; `scans` replaces the table."""
+        if policy.uses_meaning and meaning is None:
+            raise ValueError("a policy with examples cannot be enforced without an encoder")
+        self.policy = policy
+        self._meaning = meaning
+        self._literals = Literals(policy)
+        self._scans = tuple(make(policy) for make in SCANS.values()) if scans is None else tuple(scans)
+        self._knowledge = Knowledge(policy)
+        self._words = lexicon()
+        self._reader = Reader(policy, self._literals, meaning, self._words)
+
+    @property
+    def longest_chars(self) -> int:
+        """Folded characters of the longest literal."""
+        return self._literals.max_chars
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything that the policy needs is at hand."""
+        return self._meaning is None or self._meaning.ready
+
+    def close(self) -> None:
+        """End the encoder's thread, where there is one."""
+        if self._meaning is not None:
+            self._meaning.close()
+
+    async def read(self, passages: Sequence[Passage]) -> Arms:
+        """Return what a request arms.  Raises `ScanError` where that cannot be found out."""
+        return await self._reader.read(passages)
+
+    def plan(self, arms: Arms, *, steering: bool = True) -> Plan:
+        """Return what the prompt gets: an instruction for what was found, and for nothing else."""
+        if arms.stance is Stance.CLEAR:
+            return Plan()
+        styles = [self.policy.targets[index].style for index in arms.armed]
+        refused = arms.stance is Stance.ARMED and all(style == "refuse" for style in styles)
+        local = refused and self.policy.disclosure == "declared"
+        steer = self._knowledge.instruction(arms.targets) if steering and not local else None
+        what = "local" if local else "steer" if steer else "pass"
+        return Plan(steer, local, True, dict.fromkeys(sorted(arms.targets), what))
+
+    def releaser(
+        self, arms: Arms, choices: int, *, structured: bool, seed: bytes, max_held_chars: int
+    ) -> Releaser:
+        """Return the Releaser of one exchange.  `seed` is keyed and stands for the question."""
+        if arms.stance is Stance.CLEAR:
+            evidence = [Completion(self.policy, arms, self._literals, self._words) for _ in range(choices)]
+        else:
+            evidence = [Completion(self.policy, arms, self._literals, self._words)] * choices
+        return Releaser(
+            self.policy,
+            arms,
+            evidence,
+            self._scans,
+            meaning=self._meaning,
+            structured=structured,
+            seed=seed,
+            max_held_chars=max_held_chars,
+        )

@@ -1,0 +1,383 @@
+"""The Releaser: one an exchange, the only place where text is edited and let go.
+
+Every channel of every choice is a lane.  A lane gathers text into units (sentences, or several where a
+finding or a live literal lies across their border), the scans say what is in a unit, `Completion` says what
+leaks, and the unit leaves as it came, edited, or not at all.  What has left is never changed.
+
+Commit order: channels of a choice in the order in which the upstream began them; where something is in
+play, choices by index, so that a value split over choices or channels is seen whole.  A channel that pauses
+because another one speaks lets go what its scans call safe, and its scans stay open: text that comes later
+on the same channel is scanned together with what was before.
+
+On an ARMED exchange nothing of the upstream's answer leaves: the style's own sentence stands for it, at the
+moment at which the upstream's first sentence ended, so that neither text nor rhythm tells the two apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from guards import styles
+from guards.base import Arms, Channel, Close, Compiled, Finding, Release, Ruling, Scan, ScanError, Stance
+from guards.fact import Completion, Leak, Unit
+from policies.policy import Policy, Style
+from policies.text import sentence_end
+
+if TYPE_CHECKING:
+    from guards.meaning import Meaning
+
+
+class HeldTooMuch(ScanError):
+    """More text would have to be held back than the configuration allows."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One channel of one choice: text that has not left yet."""
+
+    choice: int
+    channel: Channel
+    scans: Sequence[Scan]
+    text: str = ""
+    base: int = 0
+    """Original position of `text[0]` in the channel."""
+    fed: int = 0
+    """Length of the channel's text that the scans have seen."""
+    safe_to: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    paused: bool = False
+    """Whether another channel speaks, so that a sentence without an end need not be waited for."""
+    sealed: bool = False
+    reason: Close = "stop"
+    replaced: bool = False
+    """Whether the style's sentence has been said here already."""
+
+    def scan(self) -> None:
+        """Show the scans what they have not seen; close them once the lane is sealed."""
+        fresh = self.text[self.fed - self.base :]
+        ends = []
+        for scan in self.scans:
+            progress = scan.feed(fresh) if fresh else None
+            if self.sealed:
+                closing = scan.close(self.reason)
+                self.findings.extend(closing.findings)
+                ends.append(closing.safe_to)
+            elif progress is not None:
+                ends.append(progress.safe_to)
+            if progress is not None:
+                self.findings.extend(progress.findings)
+        self.fed += len(fresh)
+        if self.sealed:
+            self.scans = ()
+        self.safe_to = self.base + len(self.text) if self.sealed else min(ends, default=self.safe_to)
+
+    def unit_end(self, *, by_sentence: bool) -> int | None:
+        """Return where the next unit ends, in `text`; None while that is open."""
+        safe = self.safe_to - self.base
+        end = 0
+        while True:
+            if by_sentence:
+                found = sentence_end(self.text, end, closed=self.sealed or self.paused)
+            else:
+                found = safe if safe > end else None
+            if found is not None and found > safe and self.paused:
+                found = safe if safe > end else None
+            if found is None or found > safe:
+                return None
+            end = found
+            straddling = [f.end for f in self.findings if f.start - self.base < end < f.end - self.base]
+            if not straddling:
+                return end
+
+    def take(self, end: int) -> Unit:
+        """Cut the next unit off, with the findings in it."""
+        text, self.text = self.text[:end], self.text[end:]
+        inside = [
+            replace(f, start=f.start - self.base, end=f.end - self.base)
+            for f in self.findings
+            if f.start - self.base < end
+        ]
+        self.findings = [f for f in self.findings if f.start - self.base >= end]
+        self.base += end
+        cut = self.sealed and self.reason == "length" and not self.text
+        return Unit(text, inside, cut)
+
+
+@dataclass(slots=True)
+class _Choice:
+    """One choice of the answer."""
+
+    index: int
+    completion: Completion
+    lanes: list[_Lane] = field(default_factory=list)
+    closed: bool = False
+    reason: Close = "stop"
+    said: bool = False
+    """Whether the style's sentence stands for the whole answer already."""
+    spoilt: bool = False
+    """Whether a structured answer leaked, so that a refusal must stand for it."""
+    changed: bool = False
+
+    @property
+    def done(self) -> bool:
+        return self.closed and not any(lane.text for lane in self.lanes)
+
+    def lane(self, channel: Channel) -> _Lane | None:
+        """Return the lane of a channel that has begun."""
+        return next((lane for lane in self.lanes if lane.channel is channel), None)
+
+
+class Releaser:
+    """Takes what the upstream says and returns what may go out.  One task only; not thread-safe."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        arms: Arms,
+        completion: Sequence[Completion],
+        scans: Sequence[Compiled],
+        *,
+        meaning: Meaning | None,
+        structured: bool,
+        seed: bytes,
+        max_held_chars: int,
+    ) -> None:
+        self._policy = policy
+        self._arms = arms
+        self._scans = scans
+        self._meaning = meaning
+        self._structured = structured
+        self._seed = seed
+        self._max_held = max_held_chars
+        self._held = 0
+        self._choices = [_Choice(index, each) for index, each in enumerate(completion)]
+        self._out: list[Release] = []
+        self.rulings: list[Ruling] = []
+        """What became of spans so far, without any text."""
+
+    # -- what the upstream says -------------------------------------------------------------------
+
+    def feed(self, choice: int, channel: Channel, text: str) -> None:
+        """Take a piece of one channel of one choice."""
+        at = self._choices[choice]
+        if at.closed or not text:
+            return
+        lane = at.lane(channel)
+        if lane is None:
+            lane = _Lane(choice, channel, self._open())
+            at.lanes.append(lane)
+        if lane.paused or lane is at.lanes[-1]:
+            for other in at.lanes:
+                other.paused = other is not lane
+        lane.text += text
+        self._held += len(text)
+        if self._held > self._max_held:
+            raise HeldTooMuch("more text is held back than max_held_chars allows")
+
+    def close(self, choice: int, reason: Close) -> None:
+        """Say that a choice has ended."""
+        at = self._choices[choice]
+        if not at.closed:
+            at.closed, at.reason = True, reason
+            for lane in at.lanes:
+                lane.reason = "stop" if lane.paused else reason
+                lane.sealed, lane.paused = True, False
+
+    async def leaf(self, choice: int, text: str) -> str | None:
+        """Return a whole text of a tool call as it may leave, or None where its call must be dropped."""
+        at = self._choices[choice]
+        if self._arms.stance in (Stance.ARMED, Stance.REVERSED):
+            self._ruled("drop sentence", min(self._arms.armed | self._arms.reversed), "fact", choice, "tool_calls")
+            return None
+        lane = _Lane(choice, Channel.CONTENT, self._open(), text=text, sealed=True)
+        lane.scan()
+        (unit,) = await self._meant([lane.take(len(text))])
+        leaks = at.completion.leaks(unit)
+        if not leaks:
+            return text
+        at.changed = True
+        style = self._style(leaks)
+        if style != "redact" or not all(leak.spans for leak in leaks):
+            self._rule(leaks, "drop sentence", choice, "tool_calls")
+            return None
+        self._rule(leaks, "mark", choice, "tool_calls")
+        return _marked(text, [span for leak in leaks for span in leak.spans])
+
+    # -- what may go out --------------------------------------------------------------------------
+
+    async def settle(self) -> list[Release]:
+        """Rule every unit that is ready, in commit order, and return what leaves now."""
+        for choice in self._choices:
+            if self._arms.stance is Stance.ARMED:
+                self._answer(choice)
+            else:
+                await self._commit(choice)
+                if self._arms.stance is not Stance.CLEAR and not choice.done:
+                    break
+        out, self._out = self._out, []
+        return out
+
+    def finished(self, choice: int) -> bool:
+        """Whether a choice has ended and all that may leave of its channels has left."""
+        return self._choices[choice].done
+
+    def changed(self, choice: int) -> bool:
+        """Whether anything of this choice was edited or withheld."""
+        return self._choices[choice].changed
+
+    @property
+    def answered(self) -> bool:
+        """Whether every choice is answered already, so that the upstream has nothing more to say."""
+        return self._arms.stance is Stance.ARMED and all(choice.said for choice in self._choices)
+
+    def say(self, choice: int) -> None:
+        """Put the style's sentence in the place of an answer of which nothing is left."""
+        at = self._choices[choice]
+        if not at.said:
+            at.said = at.changed = True
+            targets = self._arms.targets
+            self._say(choice, Channel.CONTENT, self._style([Leak(index, "fact") for index in targets]))
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _open(self) -> list[Scan]:
+        if self._arms.stance is Stance.ARMED:
+            return []
+        return [compiled.open() for compiled in self._scans]
+
+    def _answer(self, choice: _Choice) -> None:
+        """ARMED: say the style's sentence once the upstream's first sentence has ended, and nothing of it."""
+        for lane in choice.lanes:
+            if lane.sealed or sentence_end(lane.text) is not None:
+                if lane.channel is not Channel.REASONING:
+                    if not self._structured:
+                        self._stand_in(choice)
+                elif not lane.replaced:
+                    lane.replaced = True
+                    thought = styles.thought(self._place(choice.index))
+                    self._out.append(Release(choice.index, lane.channel, thought))
+            if lane.replaced or choice.said or lane.sealed:
+                self._held -= len(lane.text)
+                lane.text = ""
+        if choice.closed:
+            self._stand_in(choice)
+
+    def _stand_in(self, choice: _Choice) -> None:
+        if choice.said:
+            return
+        choice.said = choice.changed = True
+        leaks = [Leak(index, "fact") for index in sorted(self._arms.armed)]
+        self._rule(leaks, "answer", choice.index, "content")
+        channel = Channel.REFUSAL if self._structured else Channel.CONTENT
+        self._say(choice.index, channel, self._style(leaks))
+
+    async def _commit(self, choice: _Choice) -> None:
+        in_order = self._arms.stance is not Stance.CLEAR
+        for lane in choice.lanes:
+            lane.scan()
+            if self._parsed(lane) and not lane.sealed:
+                return
+            await self._commit_lane(choice, lane)
+            if in_order and lane.text:
+                return
+        if choice.closed and choice.spoilt and not choice.said:
+            choice.said = True
+            self._say(choice.index, Channel.REFUSAL, "unknown")
+
+    def _parsed(self, lane: _Lane) -> bool:
+        """Whether a parser will read this lane, so that it leaves as it came or not at all."""
+        return self._structured and lane.channel is Channel.CONTENT
+
+    async def _commit_lane(self, choice: _Choice, lane: _Lane) -> None:
+        units: list[Unit] = []
+        while lane.text and (end := lane.unit_end(by_sentence=self._policy.by_sentence)) is not None:
+            units.append(lane.take(end))
+        if not units:
+            return
+        units = await self._meant(units)
+        self._held -= sum(len(unit.text) for unit in units)
+        if self._parsed(lane):
+            self._whole(choice, lane, units)
+            return
+        for unit in units:
+            self._leave(choice, lane, unit)
+
+    async def _meant(self, units: list[Unit]) -> list[Unit]:
+        """Return the units with the topics that they are about."""
+        if self._meaning is None:
+            return units
+        found = await self._meaning.find([unit.text.strip() for unit in units])
+        return [replace(unit, findings=[*unit.findings, *self._topics(unit, meant)])
+                for unit, meant in zip(units, found, strict=True)]  # fmt: skip
+
+    def _topics(self, unit: Unit, meant: Sequence[Finding]) -> list[Finding]:
+        # An entity's examples are questions: in an answer its names and values are the evidence.
+        return [
+            replace(found, end=len(unit.text))
+            for found in meant
+            if self._policy.targets[found.target].kind == "topic"
+        ]
+
+    def _whole(self, choice: _Choice, lane: _Lane, units: Sequence[Unit]) -> None:
+        """Release an answer that a parser reads as it came, or not at all."""
+        leaks = [leak for unit in units for leak in choice.completion.leaks(unit)]
+        if leaks:
+            choice.spoilt = choice.changed = True
+            self._rule(leaks, "answer", choice.index, lane.channel)
+        else:
+            self._out.append(Release(choice.index, lane.channel, "".join(unit.text for unit in units)))
+
+    def _leave(self, choice: _Choice, lane: _Lane, unit: Unit) -> None:
+        leaks = choice.completion.leaks(unit)
+        if not leaks:
+            self._out.append(Release(choice.index, lane.channel, unit.text))
+            return
+        choice.changed = True
+        style = self._style(leaks)
+        if style == "redact" and all(leak.spans for leak in leaks):
+            self._rule(leaks, "mark", choice.index, lane.channel)
+            marked = _marked(unit.text, [span for leak in leaks for span in leak.spans])
+            self._out.append(Release(choice.index, lane.channel, marked))
+            return
+        self._rule(leaks, "drop sentence", choice.index, lane.channel)
+        if not lane.replaced:
+            lane.replaced = True
+            self._say(choice.index, lane.channel, style, unit.text)
+
+    def _say(self, choice: int, channel: Channel, style: Style, instead_of: str = "") -> None:
+        space = instead_of[len(instead_of.rstrip()) :]
+        if channel is Channel.REASONING:
+            said = styles.thought(self._place(choice))
+        else:
+            said = styles.sentence(style, self._place(choice))
+        self._out.append(Release(choice, channel, said + space))
+
+    def _place(self, choice: int) -> bytes:
+        return hashlib.blake2b(b"%d" % choice, key=self._seed[:64]).digest()
+
+    def _style(self, leaks: Sequence[Leak]) -> Style:
+        named = [self._policy.targets[leak.target].style for leak in leaks if leak.target >= 0]
+        return styles.strictest(named or ["unknown"])
+
+    def _rule(self, leaks: Sequence[Leak], action: str, choice: int, channel: str) -> None:
+        for leak in leaks:
+            self._ruled(action, leak.target, leak.scan, choice, channel)
+
+    def _ruled(self, action: str, target: int, scan: str, choice: int, channel: str) -> None:
+        self.rulings.append(Ruling(action, target, scan, choice, channel))  # type: ignore[arg-type]
+
+
+def _marked(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """Return `text` with the union of the spans replaced by marks, from the end backwards."""
+    union: list[list[int]] = []
+    for start, end in sorted(spans):
+        if union and start <= union[-1][1]:
+            union[-1][1] = max(union[-1][1], end)
+        else:
+            union.append([start, end])
+    for start, end in reversed(union):
+        text = text[:start] + styles.MARK + text[end:]
+    return text

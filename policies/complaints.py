@@ -1,0 +1,117 @@
+"""pydantic's errors in the words of this format: what is wrong, and what would be valid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from policies.clashes import Clash, Path
+from policies.document import KINDS, Defaults, Expectation, FactEntry, PolicyDocument
+
+_VALID: Final = {
+    "lethe": "the version of this format, lethe: 1",
+    "name": "what the policy is called, such as authors",
+    "defaults": "a mapping of style, disclosure, retain_fpr, context, disclose_upstream",
+    "retain_fpr": "a number above 0 and up to 0.05, such as 0.002",
+    "targets": "a list of targets, each with id and kind",
+    "tests": "a list of tests, each {ask: a question, expect: forgotten or kept}",
+    "id": "a name of your own for the target, such as odalys",
+    "kind": "one of entity, fact, topic, pattern",
+    "names": "a list of names, such as [Odalys Vennaker, O. Vennaker]",
+    "facts": "a list of facts, each {relation: born in, values: [Port Meridane]}",
+    "relation": "what the fact is about, such as born in",
+    "values": "a list of values, such as [Port Meridane]",
+    "subject": "the name of whom the fact is about",
+    "ask": "a question; in a fact a list of them, in which {name} stands for the name",
+    "expect": "one of forgotten, kept",
+    "like": "a list of sentences that must be caught",
+    "unlike": "a list of sentences that must pass",
+    "keep": "a list of sentences that stay",
+    "regex": "a regular expression in single quotes",
+    "check": "luhn, or no check at all",
+    "clause": "a sentence for the upstream",
+    "ticket": "where the request is filed, such as ER-101",
+}  # fmt: skip
+
+
+def complaints(error: ValidationError) -> Iterator[Clash]:
+    """Yield pydantic's findings, each at its place in the file."""
+    for each in error.errors(include_url=False):
+        loc = each["loc"]
+        # The tag of a target's kind is part of pydantic's path and not of the file's.
+        kind = str(loc[2]) if len(loc) > 2 and loc[0] == "targets" else None
+        path: Path = loc[:2] + loc[3:] if kind else loc
+        yield from _complaint(each, path, kind)
+
+
+def _complaint(error: ErrorDetails, path: Path, kind: str | None) -> Iterator[Clash]:
+    context = error.get("ctx", {})
+    match error["type"]:
+        case "flaw":
+            yield Clash((*path, *context["at"]), f"{context['wrong']}; {context['valid']}")
+        case "extra_forbidden":
+            yield Clash(path, _unknown_key(str(path[-1]), path, kind))
+        case "missing":
+            yield Clash(path, f"is missing; {_valid(path)}")
+        case "union_tag_not_found":
+            yield Clash((*path, "kind"), f"is missing; {_VALID['kind']}")
+        case "union_tag_invalid":
+            tag = context["tag"]
+            yield Clash((*path, "kind"), f"is no kind of target; {_meant(tag, KINDS)}{_VALID['kind']}")
+        case "literal_error":
+            choices = [each.strip("'") for each in context["expected"].replace(" or ", ", ").split(", ")]
+            given = error["input"] if isinstance(error["input"], str) else ""
+            yield Clash(path, f"is not taken here; {_meant(given, choices)}one of {', '.join(choices)}")
+        case "too_short":
+            least, found = context["min_length"], context["actual_length"]
+            yield Clash(path, f"has {found} entries; at least {least}: {_valid(path)}")
+        case _:
+            yield Clash(path, f"{_shape(error)}; {_valid(path)}")
+
+
+def _shape(error: ErrorDetails) -> str:
+    given: Any = error["input"]
+    if given is None:
+        return "is empty, or the word null without quotes"
+    if isinstance(given, str):
+        return "is out of range" if error["type"] in ("greater_than", "less_than_equal") else "is a text"
+    return "is a list" if isinstance(given, list) else "is a mapping (quote a text that holds ': ')"
+
+
+def _valid(path: Path) -> str:
+    """Return what the field at `path` takes: that of the innermost named field."""
+    name = next((part for part in reversed(path) if isinstance(part, str)), "")
+    valid = _VALID.get(name, "see the documentation")
+    return f"one text of: {valid}" if path and isinstance(path[-1], int) and name in _OF_TEXTS else valid
+
+
+_OF_TEXTS = frozenset(("names", "values", "ask", "like", "unlike", "keep"))
+
+
+def _unknown_key(key: str, path: Path, kind: str | None) -> str:
+    model = _model(path, kind)
+    takes = f"{'kind ' + kind if kind and len(path) == 3 else 'it'} takes {', '.join(model.model_fields)}"
+    others = [name for name, other in KINDS.items() if key in other.model_fields]
+    if kind and len(path) == 3 and others:
+        return f"is no key of kind {kind}, but of {' and '.join(others)}; {takes}"
+    if key == "<<":
+        return f"is a merge key, which a policy does not take; {takes}"
+    return f"is no key here; {_meant(key, model.model_fields)}{takes}"
+
+
+def _model(path: Path, kind: str | None) -> type[BaseModel]:
+    """Return the model of the mapping that holds the last part of `path`."""
+    if len(path) == 1:
+        return PolicyDocument
+    if path[0] == "targets":
+        return FactEntry if "facts" in path[2:-1] else KINDS[str(kind)]
+    return Defaults if path[0] == "defaults" else Expectation
+
+
+def _meant(given: str, choices: Iterable[str]) -> str:
+    close: Sequence[str] = get_close_matches(given.lower(), list(choices), 1, 0.6)
+    return f"did you mean {close[0]!r}? " if close else ""

@@ -1,0 +1,275 @@
+"""The policy as it is written: the YAML file's fields, what each takes and what it is for.
+
+Every text arrives as it stands in the file (`policies.nodes` keeps scalars as text), so `1974`, `no` and
+`1974-03-12` are good values.  The descriptions are what editors show and the documentation lists.  What
+concerns two targets at once is checked in `policies.clashes`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic.functional_validators import model_validator
+from pydantic_core import PydanticCustomError
+
+from policies.grammar import PatternError
+from policies.patterns import bounded
+from policies.policy import Context, Disclose, Disclosure, Expect, Style
+from policies.relations import folded
+
+MAX_WORDS = 600
+"""Code points of a name or value: no more than the sentence that must show it whole."""
+MAX_PROSE = 4_000
+"""Code points of a question, sentence or clause."""
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_FILL = re.compile(r"\{[^{}]*\}")
+# YAML 1.2 readers, such as editors, see a number or a boolean where nobody wrote quotes; here all are text.
+_WRITTEN: Final = {"type": ["string", "number", "boolean"]}
+
+
+def flaw(wrong: str, valid: str, at: tuple[str | int, ...] = ()) -> PydanticCustomError:
+    """Return the error that says what is wrong and what would be valid; `at` leads on from the field."""
+    return PydanticCustomError("flaw", "{wrong}; {valid}", {"wrong": wrong, "valid": valid, "at": at})
+
+
+def _words(text: str) -> str:
+    if not folded(text):
+        raise flaw("has no letter or digit", "letters or digits, which scans compare")
+    if len(text) > MAX_WORDS:
+        raise flaw(f"is {len(text)} characters long", f"at most {MAX_WORDS}")
+    return text
+
+
+def _name(text: str) -> str:
+    if len(folded(_words(text)).replace(" ", "")) == 1:
+        raise flaw("is a name of one letter, which stands in every text", "a name of two letters or more")
+    return text
+
+
+def _prose(text: str) -> str:
+    if not folded(text):
+        raise flaw("has no letter or digit", "a sentence or question in words")
+    if len(text) > MAX_PROSE:
+        raise flaw(f"is {len(text)} characters long", f"at most {MAX_PROSE}")
+    return text
+
+
+def _unfilled(text: str) -> str:
+    if "{name}" in _prose(text):
+        raise flaw("holds {name}, which is filled in only in 'ask'", "write the name out")
+    return text
+
+
+def _fillable(text: str) -> str:
+    for found in _FILL.findall(_prose(text)):
+        if found != "{name}":
+            raise flaw(f"holds {found}, which nothing fills in", "{name} stands for the subject's name")
+    if not folded(text.replace("{name}", "")):
+        raise flaw("asks nothing but the name", "a whole question, such as Where was {name} born?")
+    return text
+
+
+def _id(text: str) -> str:
+    if not _ID.fullmatch(text):
+        valid = "1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit"
+        raise flaw("cannot be an id, which stands in metrics and audit", valid)
+    return text
+
+
+def _regex(text: str) -> str:
+    try:
+        bounded(text)
+    except PatternError as error:
+        raise flaw(error.wrong, error.valid) from None
+    return text
+
+
+def _version(value: object) -> object:
+    return 1 if value == "1" else value
+
+
+def _share(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(r"\d{0,9}\.?\d{1,18}(?:[eE]-?\d{1,3})?", value, re.ASCII):
+        raise flaw("is no number", "a number above 0 and up to 0.05, such as 0.002")
+    return value
+
+
+Id = Annotated[str, AfterValidator(_id), WithJsonSchema({"type": "string", "pattern": f"^{_ID.pattern}$"})]
+Name = Annotated[str, AfterValidator(_name), WithJsonSchema(_WRITTEN)]
+Words = Annotated[str, AfterValidator(_words), WithJsonSchema(_WRITTEN)]
+Prose = Annotated[str, AfterValidator(_prose), WithJsonSchema(_WRITTEN)]
+Sentence = Annotated[str, AfterValidator(_unfilled), WithJsonSchema(_WRITTEN)]
+Wording = Annotated[str, AfterValidator(_fillable), WithJsonSchema(_WRITTEN)]
+Regex = Annotated[str, AfterValidator(_regex), WithJsonSchema({"type": "string", "format": "regex"})]
+Version = Annotated[Literal[1], BeforeValidator(_version), WithJsonSchema({"const": 1})]
+Share = Annotated[float, BeforeValidator(_share)]
+
+_STYLE = (
+    "How an answer reads where this was asked for. unknown: as if the model had never known it. "
+    "refuse: it says that it cannot help. redact: a mark stands in its place."
+)
+_CONTEXT = "Whether texts that the client sends along may be repeated: forget (no) or allow (yes)."
+_DISCLOSE = (
+    "What the instruction in front of a prompt tells the upstream model: nothing, the name, or the clause "
+    "of the target. Values are never sent."
+)
+_RELATION = "What the fact is about: born in, employer, spouse, or words of your own."
+_VALUES = "The values, each way in which they are written; any of them gives the fact away."
+_LIKE = "Questions or sentences that must be caught; they are compared by meaning."
+_UNLIKE = "Questions or sentences near the target that must pass."
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True
+    )
+
+
+class Defaults(_Document):
+    """What holds for every target that says nothing else, and for the policy as a whole."""
+
+    style: Style = Field(default="unknown", description=_STYLE)
+    disclosure: Disclosure = Field(
+        default="silent",
+        description="silent: nothing that a client sees tells that a policy acted. declared: it may be told.",
+    )
+    retain_fpr: Share = Field(
+        default=0.002,
+        gt=0,
+        le=0.05,
+        allow_inf_nan=False,
+        description="Share of ordinary sentences that may be touched by mistake, above 0 and up to 0.05.",
+    )
+    context: Context = Field(default="forget", description=_CONTEXT)
+    disclose_upstream: Disclose = Field(default="name", description=_DISCLOSE)
+
+
+class FactEntry(_Document):
+    """Something known about an entity."""
+
+    relation: Words = Field(description=_RELATION)
+    values: tuple[Words, ...] = Field(min_length=1, description=_VALUES)
+    ask: tuple[Wording, ...] = Field(default=(), description="Questions for it; {name} stands for the name.")
+
+
+class _Target(_Document):
+    id: Id = Field(description="What the target is called in metrics, audit and errors; shown to no client.")
+    style: Style | None = Field(default=None, description=_STYLE)
+    context: Context | None = Field(default=None, description=_CONTEXT)
+    disclose_upstream: Disclose | None = Field(default=None, description=_DISCLOSE)
+    clause: Prose | None = Field(
+        default=None,
+        description="Your own wording of the instruction, sent upstream with disclose_upstream: clause.",
+    )
+    ticket: Words | None = Field(
+        default=None, description="Where the request to forget is filed; for people."
+    )
+
+    @model_validator(mode="after")
+    def _examples_agree(self) -> _Target:
+        _refuse_overlap(self)
+        _refuse_telling_clause(self)
+        return self
+
+
+class EntityTarget(_Target):
+    """Everything about one person, organisation or thing, whether the policy knows it or not."""
+
+    kind: Literal["entity"] = Field(description="entity: everything about a person, organisation or thing.")
+    names: tuple[Name, ...] = Field(
+        min_length=1, description="Its names, the usual one first: full, short, former, in other scripts."
+    )
+    facts: tuple[FactEntry, ...] = Field(
+        default=(), description="What is known about it and would give it away."
+    )
+    like: tuple[Sentence, ...] = Field(default=(), description=_LIKE)
+    unlike: tuple[Sentence, ...] = Field(default=(), description=_UNLIKE)
+
+
+class FactTarget(_Target):
+    """One association of a subject; everything else about it stays."""
+
+    kind: Literal["fact"] = Field(description="fact: one association; all else about the subject stays.")
+    subject: Name = Field(description="The name of whom or what the fact is about.")
+    names: tuple[Name, ...] = Field(default=(), description="Other names of the subject.")
+    relation: Words = Field(description=_RELATION)
+    values: tuple[Words, ...] = Field(min_length=1, description=_VALUES)
+    ask: tuple[Wording, ...] = Field(
+        default=(), description="Questions for it; {name} stands for the subject."
+    )
+    like: tuple[Sentence, ...] = Field(default=(), description=_LIKE)
+    unlike: tuple[Sentence, ...] = Field(default=(), description=_UNLIKE)
+    keep: tuple[Sentence, ...] = Field(default=(), description="Sentences about the subject that stay.")
+
+
+class TopicTarget(_Target):
+    """A subject matter, known by examples alone."""
+
+    kind: Literal["topic"] = Field(description="topic: a subject matter, known by examples alone.")
+    like: tuple[Sentence, ...] = Field(min_length=3, description=f"{_LIKE} At least three, better ten.")
+    unlike: tuple[Sentence, ...] = Field(default=(), description=_UNLIKE)
+
+
+class PatternTarget(_Target):
+    """Whatever looks like this: numbers, codes, addresses."""
+
+    kind: Literal["pattern"] = Field(description="pattern: whatever a regular expression matches.")
+    regex: Regex = Field(
+        description="A regular expression of bounded width: {1,40} and not +. Use single quotes."
+    )
+    check: Literal["luhn"] | None = Field(
+        default=None, description="luhn: only matches whose check digit is right, as on payment cards."
+    )
+
+    @model_validator(mode="after")
+    def _can_pass_its_check(self) -> PatternTarget:
+        try:
+            bounded(self.regex, self.check)
+        except PatternError as error:
+            raise flaw(error.wrong, error.valid, ("regex",)) from None
+        return self
+
+
+TargetEntry = Annotated[EntityTarget | FactTarget | TopicTarget | PatternTarget, Field(discriminator="kind")]
+KINDS: Final[dict[str, type[_Target]]] = {
+    "entity": EntityTarget, "fact": FactTarget, "topic": TopicTarget, "pattern": PatternTarget
+}  # fmt: skip
+
+
+class Expectation(_Document):
+    """A question, and what must come of it; `lethe check` asks it."""
+
+    ask: Sentence = Field(description="The question, as a user would put it.")
+    expect: Expect = Field(description="forgotten: nothing of a target comes. kept: the answer stays.")
+
+
+class PolicyDocument(_Document):
+    """What a language model is to behave as if it had never known."""
+
+    lethe: Version = Field(description="The version of this format: 1.")
+    name: Words = Field(description="What the policy is called in metrics, audit and errors.")
+    defaults: Defaults = Field(default=Defaults(), description="What holds where a target says nothing else.")
+    targets: tuple[TargetEntry, ...] = Field(description="What is forgotten, one entry each.")
+    tests: tuple[Expectation, ...] = Field(default=(), description="Questions that prove the policy.")
+
+
+def _refuse_overlap(target: Any) -> None:
+    """Raise where a sentence that must be caught must also pass."""
+    like = {folded(text) for text in getattr(target, "like", ())}
+    for field in ("unlike", "keep"):
+        for index, text in enumerate(getattr(target, field, ())):
+            if folded(text) in like:
+                raise flaw(f"stands in 'like' and in {field!r}", "take it out of one of them", (field, index))
+
+
+def _refuse_telling_clause(target: Any) -> None:
+    """Raise where the clause would tell the upstream a value."""
+    if target.clause is None:
+        return
+    clause = f" {folded(target.clause)} "
+    facts = [target, *getattr(target, "facts", ())]
+    values = [value for fact in facts for value in getattr(fact, "values", ())]
+    if any(f" {folded(value)} " in clause for value in values):
+        raise flaw("tells the upstream a value of the target", "leave the value out", ("clause",))

@@ -1,0 +1,152 @@
+"""From a policy file to a policy, or to every problem of the file, each with its line.
+
+Nothing of a file is trusted: its size is looked at before it is opened, and whatever it holds ends in a
+Policy or in a PolicyError.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import stat
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from policies import clashes as between
+from policies.compile import compile_policy
+from policies.complaints import complaints
+from policies.document import PolicyDocument
+from policies.nodes import Mapping, Node, Place, Scalar, Sequence, YamlError, compose, place_at, plain
+from policies.policy import Policy
+from policies.problems import PolicyError, Problem, visible
+
+MAX_BYTES = 64 * 1024 * 1024
+"""Size of a policy file."""
+_OTHER_ENCODINGS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"), (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF-16"),
+)  # fmt: skip
+
+
+def load_policy(path: Path | str) -> Policy:
+    """Return the policy in the file at `path`; raise PolicyError with all its problems otherwise."""
+    file = str(path)
+    data = _read(file)
+    return _parsed(_decoded(data, file), file, sha256(data).hexdigest())
+
+
+def parse_policy(text: str, file: str = "policy.yaml") -> Policy:
+    """Return the policy that `text` is; raise PolicyError with all its problems otherwise.
+
+    file: what problems call the text.
+    """
+    digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return _parsed(text.removeprefix("\ufeff"), file, digest)
+
+
+def _whole(file: str, message: str) -> PolicyError:
+    return PolicyError([Problem(file, 0, 0, "", None, message)])
+
+
+def _read(file: str) -> bytes:
+    try:
+        status = os.stat(file)
+        if stat.S_ISDIR(status.st_mode):
+            raise _whole(file, "is a directory; name the policy file in it")
+        if not stat.S_ISREG(status.st_mode):
+            raise _whole(file, "is no regular file; a policy is read from a file")
+        if status.st_size > MAX_BYTES:
+            raise _too_large(file, status.st_size)
+        with open(file, "rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise _whole(file, "does not exist; name a policy file") from None
+    except OSError as error:
+        reason = (error.strerror or "the system refused").lower()
+        raise _whole(file, f"cannot be read: {reason}; a file that this user may read") from None
+    except ValueError:
+        raise _whole(file, "is no file name; name a policy file") from None
+    if len(data) > MAX_BYTES:
+        raise _too_large(file, len(data))
+    return data
+
+
+def _too_large(file: str, size_bytes: int) -> PolicyError:
+    return _whole(file, f"is {size_bytes:,} bytes large; at most {MAX_BYTES:,} (64 MB)")
+
+
+def _decoded(data: bytes, file: str) -> str:
+    for mark, encoding in _OTHER_ENCODINGS:
+        if data.startswith(mark):
+            raise PolicyError([Problem(file, 1, 1, "", None, f"is {encoding}; save the file as UTF-8")])
+    data = data.removeprefix(codecs.BOM_UTF8)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8")
+        place = place_at(before, len(before))
+        message = f"holds the byte 0x{data[error.start]:02x}, which is no UTF-8; save the file as UTF-8"
+        raise PolicyError([Problem(file, place.line, place.column, "", None, message)]) from None
+
+
+def _parsed(text: str, file: str, digest: str) -> Policy:
+    try:
+        root, repeated = compose(text)
+    except YamlError as error:
+        place = error.place
+        raise PolicyError([Problem(file, place.line, place.column, "", error.value, str(error))]) from None
+    if not isinstance(root, Mapping):
+        kind = "a list" if isinstance(root, Sequence) else "a single text"
+        message = f"is {kind} at the top; a policy is a mapping that begins with 'lethe: 1'"
+        raise PolicyError([Problem(file, root.place.line, root.place.column, "", None, message)])
+    problems = [
+        Problem(file, each.place.line, each.place.column, _field(each.path), None,
+                f"stands on line {each.first.line} already; a key stands once")
+        for each in repeated
+    ]  # fmt: skip
+    data = plain(root)
+    problems += [_problem(file, root, each) for each in between.clashes(data)]
+    document = None
+    try:
+        document = PolicyDocument.model_validate(data)
+    except ValidationError as error:
+        problems += [_problem(file, root, each) for each in complaints(error)]
+    if problems or document is None:
+        raise PolicyError(problems)
+    return compile_policy(document, digest, list(_test_lines(root)))
+
+
+def _test_lines(root: Mapping) -> Iterator[int]:
+    tests = root.entries.get("tests")
+    if tests is not None and isinstance(tests[1], Sequence):
+        yield from (item.place.line for item in tests[1].items)
+
+
+def _problem(file: str, root: Node, clash: between.Clash) -> Problem:
+    place, value = _found(root, clash.path)
+    return Problem(file, place.line, place.column, _field(clash.path), value, clash.message)
+
+
+def _found(root: Node, path: between.Path) -> tuple[Place, str | None]:
+    """Return where `path` leads and the text there; where nothing is, the innermost place around it."""
+    node, place = root, root.place
+    for part in path:
+        if isinstance(node, Sequence) and isinstance(part, int) and part < len(node.items):
+            node = node.items[part]
+            place = node.place
+        elif isinstance(node, Mapping) and isinstance(part, str) and part in node.entries:
+            place, node = node.entries[part]
+        else:
+            return place, None
+    if isinstance(node, Scalar):
+        return (place if node.empty else node.place), (None if node.empty else node.text)
+    return place, None
+
+
+def _field(path: between.Path) -> str:
+    """Return `targets[2].regex` for ("targets", 2, "regex")."""
+    shown = "".join(f"[{part}]" if isinstance(part, int) else f".{visible(part)}" for part in path)
+    return shown.removeprefix(".")

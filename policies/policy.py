@@ -1,0 +1,115 @@
+"""The compiled policy: what runs, as `policies.document` is what is written.
+
+Everything here is immutable and plain data, so that one object is shared by every exchange that began
+under it.  Automata, vectors and thresholds are made from it by `guards.registry`; nothing here imports a
+model, a network or a clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["entity", "fact", "topic", "pattern"]
+Style = Literal["unknown", "refuse", "redact"]
+Disclosure = Literal["silent", "declared"]
+Context = Literal["forget", "allow"]
+Disclose = Literal["nothing", "name", "clause"]
+Expect = Literal["forgotten", "kept"]
+
+STRICTNESS: tuple[Style, ...] = ("refuse", "unknown", "redact")
+"""Styles from the strictest to the mildest: where spans overlap, the first of them rules."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """How a relation is talked about, in words that `policies.text.fold` has been applied to."""
+
+    name: str
+    """As the operator wrote it: 'born in'."""
+    cues: tuple[str, ...]
+    """Folded words or phrases of which one in a text says that the relation is meant."""
+    unless: tuple[str, ...] = ()
+    """Folded words that, in the same sentence, say that a sibling relation is meant instead."""
+    despite: tuple[str, ...] = ()
+    """Folded words that void `unless` where they stand in the same sentence: 'when and where was she born?'
+    asks for the place too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One association of a target's subject: relation and values."""
+
+    relation: Relation
+    values: tuple[str, ...]
+    """As written; any of them completes the fact."""
+    ask: tuple[str, ...] = ()
+    """Questions for it, `{name}` already filled in with the subject's first name form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A regex whose width is bounded, and an optional check that a match must pass."""
+
+    regex: str
+    flags: int
+    max_width: int
+    """Longest match in code points."""
+    left_context: int
+    """Code points of lookbehind that must stay in view before a match."""
+    check: Literal["luhn"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is forgotten."""
+
+    id: str
+    kind: Kind
+    style: Style
+    context: Context
+    disclose_upstream: Disclose
+    names: tuple[str, ...] = ()
+    """The subject's names and aliases (entity), or the fact's subject with its aliases."""
+    facts: tuple[Fact, ...] = ()
+    """An entity's known facts; a fact target has exactly one."""
+    like: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    pattern: Pattern | None = None
+    clause: str | None = None
+    """The operator's own confidentiality clause, sent upstream only with `disclose_upstream: clause`."""
+    ticket: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyTest:
+    """A question of the policy's own `tests`, and what must come of it."""
+
+    ask: str
+    expect: Expect
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """An immutable set of targets with its own identity."""
+
+    name: str
+    digest: str
+    """SHA-256 of the policy file's bytes, hex."""
+    targets: tuple[Target, ...]
+    retain_fpr: float = 0.002
+    """Share of retain sentences that may be touched, over all targets together, in (0, 1)."""
+    disclosure: Disclosure = "silent"
+    tests: tuple[PolicyTest, ...] = field(default=())
+
+    @property
+    def uses_meaning(self) -> bool:
+        """Whether any target is looked for by meaning, so that an encoder is needed."""
+        return any(target.like for target in self.targets)
+
+    @property
+    def by_sentence(self) -> bool:
+        """Whether answers leave sentence by sentence: unless all that is forgotten are patterns to redact."""
+        return any(target.kind != "pattern" or target.style != "redact" for target in self.targets)

@@ -1,0 +1,246 @@
+"""Text as scans see it, with the way back to the original.
+
+A `View` is text that was changed in order to be searched, with a map from each of its characters to the
+original code points; `via` says how it was reached.  Two views are made here: `fold`, for literals (words
+of letters and digits, one space between), and `plain`, for patterns (compatibility forms resolved and
+invisible characters removed, case and punctuation kept).  `sentence_end` cuts running text into the units
+that leave together.  All offsets are code points; all spans are half-open.
+
+Every mapping here works one character at a time, so the view of a text never depends on how it was cut.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+MAX_SENTENCE = 600
+"""A sentence without an end is cut here, in code points, so that what is held back stays bounded."""
+
+
+MAX_GAP = 64
+"""Words further apart than this, in code points, are not of one name: a table's rule of dashes after a word
+must not be held back for what may follow it."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A searched form of a text and the way back: `offsets[i]` is where `text[i]` came from.
+
+    text: the shown characters.
+    offsets: None for the identity, else one original start per shown character, ascending.
+    length: code points of the original.
+    """
+
+    text: str
+    offsets: Sequence[int] | None
+    length: int
+    via: tuple[str, ...] = ()
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """Return the original half-open span that covers the shown one; an empty span stays empty."""
+        if self.offsets is None or start >= end:
+            return (start, end) if self.offsets is None else (self._at(start), self._at(start))
+        # Characters that were dropped behind the last shown one belong to it: an edit takes them along.
+        return self._at(start), self._at(end)
+
+    def _at(self, position: int) -> int:
+        assert self.offsets is not None
+        return self.offsets[position] if position < len(self.offsets) else self.length
+
+    def within(self, outer: View) -> View:
+        """Return this view as seen from `outer`'s original, where this one was made of `outer.text`."""
+        if outer.offsets is None:
+            return View(self.text, self.offsets, outer.length, outer.via + self.via)
+        inner = range(len(self.text)) if self.offsets is None else self.offsets
+        return View(self.text, [outer._at(i) for i in inner], outer.length, outer.via + self.via)
+
+
+# Letters that look like a Latin one, or are written as one where the keyboard lacks them, and have no
+# decomposition in Unicode.  A subset of the confusables of UTS #39 plus the stroked letters of Latin script.
+_LOOKALIKE = {
+    **dict(zip("абвгезкмнорстухіјѕԁԛԝһөүғ", "abbrezkmhopctyxijsdqwheyf", strict=True)),
+    **dict(zip("αβγεζηικμνορτυχω", "abyeznikuvoptuxw", strict=True)),
+    "ł": "l", "ø": "o", "đ": "d", "ð": "d", "ı": "i", "ħ": "h", "ŧ": "t", "ŀ": "l", "ɡ": "g", "ɑ": "a",
+    "æ": "ae", "œ": "oe", "þ": "th", "ƒ": "f", "ǀ": "l", "ӏ": "l", "ʹ": "", "ʼ": "'",
+}  # fmt: skip
+_INVISIBLE = frozenset("\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u3164\uffa0")
+
+
+def _is_unspaced(char: str) -> bool:
+    """Whether the script writes words without spaces, so that each character is a word of its own."""
+    point = ord(char)
+    return (
+        0x3040 <= point <= 0x30FF or 0x3400 <= point <= 0x4DBF or 0x4E00 <= point <= 0x9FFF
+        or 0xF900 <= point <= 0xFAFF or 0x20000 <= point <= 0x3FFFF or 0x0E00 <= point <= 0x0EFF
+        or 0x1000 <= point <= 0x109F or 0x1780 <= point <= 0x17FF
+    )  # fmt: skip
+
+
+def _fold_char(char: str) -> str:
+    if char in _INVISIBLE or unicodedata.category(char) == "Cf":
+        return ""
+    if _is_unspaced(char):
+        return f" {char} "
+    folded = []
+    for part in unicodedata.normalize("NFKD", char).casefold():
+        category = unicodedata.category(part)
+        if category in ("Mn", "Me", "Cf") or part in _INVISIBLE:
+            continue
+        folded.append(_LOOKALIKE.get(part, part) if category[0] in "LN" else " ")
+    return "".join(folded)
+
+
+def _plain_char(char: str) -> str:
+    if char in _INVISIBLE or unicodedata.category(char) == "Cf":
+        return ""
+    return "".join(part for part in unicodedata.normalize("NFKC", char) if part not in _INVISIBLE)
+
+
+class _CharMap(dict[int, str]):
+    """A memo of a function of one character, in the form `str.translate` wants."""
+
+    def __init__(self, function: object) -> None:
+        super().__init__()
+        self._function = function
+
+    def __missing__(self, point: int) -> str:
+        shown: str = self._function(chr(point))  # type: ignore[operator]
+        self[point] = shown
+        return shown
+
+
+_FOLD = _CharMap(_fold_char)
+_PLAIN = _CharMap(_plain_char)
+_WORD = re.compile(r"[^\W_]+")
+_ASCII_WORD = re.compile(r"[a-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """The words of a text, folded, each with its place in the original.
+
+    `text` is `" word word … "`: one space before the first word and one behind each word that has ended, two
+    where more than `MAX_GAP` code points lie between words.
+    The last word has no space behind it while more letters could follow (`closed=False`).
+    """
+
+    text: str
+    starts: Sequence[int]
+    """Where each word begins in `text`, ascending."""
+    spans: Sequence[tuple[int, int]]
+    """The original half-open span of each word."""
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """Return the original span of the words within `text[start:end]`, which is cut at spaces."""
+        first = bisect_right(self.starts, start + 1) - 1
+        last = bisect_right(self.starts, end - 1) - 1
+        return self.spans[first][0], self.spans[last][1]
+
+
+def fold(text: str, *, closed: bool = True) -> Folded:
+    """Return the words of `text` without case, diacritics, look-alikes, separators or invisible characters.
+
+    Names and values of a policy are folded by this same function, so both sides always agree.
+    `closed=False` leaves the last word open where the text may go on in the middle of it.
+    Linear in the text.
+    """
+    pieces: list[str] = []
+    starts: list[int] = []
+    spans: list[tuple[int, int]] = []
+    at = 0
+    for word, start, end in _words(text):
+        if spans:
+            at += _append_gap(pieces, start - spans[-1][1])
+        starts.append(at + 1)
+        spans.append((start, end))
+        pieces.append(f" {word}")
+        at += len(word) + 1
+    if spans and (closed or _ends_word(text, spans[-1][1])):
+        _append_gap(pieces, len(text) - spans[-1][1])
+        pieces.append(" ")
+    return Folded("".join(pieces) or " ", starts, spans)
+
+
+def _append_gap(pieces: list[str], width: int) -> int:
+    """Add the second space of a gap that is too wide to be within one name; return how many were added."""
+    if width <= MAX_GAP:
+        return 0
+    pieces.append(" ")
+    return 1
+
+
+def _ends_word(text: str, position: int) -> bool:
+    return any(" " in _FOLD[ord(char)] for char in text[position:])
+
+
+def _words(text: str) -> Iterator[tuple[str, int, int]]:
+    if text.isascii():
+        for match in _ASCII_WORD.finditer(text.lower()):
+            yield match.group(), match.start(), match.end()
+        return
+    shown, offsets = _translate(text, _FOLD)
+    for match in _WORD.finditer(shown):
+        yield match.group(), offsets[match.start()], offsets[match.end() - 1] + 1
+
+
+def _translate(text: str, table: _CharMap) -> tuple[str, list[int]]:
+    pieces: list[str] = []
+    offsets: list[int] = []
+    for position, char in enumerate(text):
+        shown = table[ord(char)]
+        pieces.append(shown)
+        offsets.extend([position] * len(shown))
+    return "".join(pieces), offsets
+
+
+def plain(text: str) -> View:
+    """Return `text` with compatibility forms resolved and invisible characters removed, for patterns.
+
+    ASCII text is its own plain form and costs one look.
+    """
+    if text.isascii():
+        return View(text, None, len(text))
+    shown, offsets = _translate(text, _PLAIN)
+    return View(shown, None if shown == text else offsets, len(text), () if shown == text else ("plain",))
+
+
+# An end of a sentence: a newline, or closing punctuation with white space behind it.  'Dr. X' ends one too:
+# a unit that is too short holds less back and costs nothing, since every scan looks across the border.
+_END = re.compile(r"\n+|[.!?…]+[\"'”’)\]*_]*(?=\s)|[。！？]+[”’」』）]*")
+_AFTER = re.compile(r"\s+")
+
+
+def sentence_end(text: str, start: int = 0, *, closed: bool = False) -> int | None:
+    """Return where the sentence that begins at `start` ends, white space behind it included, or None.
+
+    None means that more text is needed: an end counts only once the character behind it is known, so that
+    the cut is the same however the text arrives.  `closed` says that nothing more will come.
+    At most `MAX_SENTENCE` code points belong to a sentence.
+    """
+    limit = start + MAX_SENTENCE
+    for match in _END.finditer(text, start, limit):
+        space = _AFTER.match(text, match.end())
+        end = space.end() if space else match.end()
+        if end >= limit:
+            break
+        if end == len(text) and not closed:
+            return None
+        if text[start:end].strip():
+            return end
+    if len(text) >= limit:
+        return limit
+    return len(text) if closed and len(text) > start else None
+
+
+def sentences(text: str) -> list[tuple[int, int]]:
+    """Return the half-open spans of all sentences of a whole text; together they cover it."""
+    found: list[tuple[int, int]] = []
+    start = 0
+    while (end := sentence_end(text, start, closed=True)) is not None and end > start:
+        found.append((start, end))
+        start = end
+    return found

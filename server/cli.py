@@ -1,0 +1,217 @@
+"""The command line.
+
+Every command imports what it needs when it runs, so that `lethe --help` is quick.  Whatever goes wrong is
+said in lines of plain words on stderr: exit status 2 where the input is at fault, 1 otherwise.  A traceback
+is shown only with `LETHE_TRACEBACK=1`, since it may quote a policy.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+_FILE = click.Path(path_type=Path)
+
+
+class _FromSettings(click.Command):
+    """A command whose options are the fields of Settings, read only when they are looked at."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        return [*_options(), *super().get_params(ctx)]
+
+
+def _options() -> Iterator[click.Option]:
+    from pydantic_core import PydanticUndefined
+
+    from server.settings import Settings
+
+    for name, field in Settings.model_fields.items():
+        notes = [f"env: LETHE_{name.upper()}"]
+        if field.is_required():
+            notes.append("required")
+        elif field.default not in (None, PydanticUndefined):
+            notes.append(f"default: {field.default}")
+        help_text = f"{field.description} [{'; '.join(notes)}]"
+        # Values stay text: Settings reads them as it reads the environment, with the same messages.
+        yield click.Option([_flag(name)], metavar=_metavar(field.annotation), help=help_text)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _metavar(kind: Any) -> str:
+    return {int: "INTEGER", float: "SECONDS", Path: "PATH"}.get(kind, "TEXT")
+
+
+@click.group(context_settings={"max_content_width": 110})
+def lethe() -> None:
+    """Make a language model answer as if it had never known what a policy says to forget."""
+
+
+@lethe.command(cls=_FromSettings)
+def serve(**given: str | None) -> None:
+    """Serve the API in front of an upstream."""
+    from server.serving import serve as serve_until_stopped
+    from server.settings import Settings
+
+    settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    sys.exit(serve_until_stopped(settings))
+
+
+@lethe.command()
+@click.argument("file", type=_FILE)
+@click.option("--no-meaning", is_flag=True, help="Do not load the encoder: check the file alone.")
+def check(file: Path, no_meaning: bool) -> None:
+    """Say whether a policy file can be used, or else what is wrong with it, a line each."""
+    from policies.loader import load_policy
+
+    policy = load_policy(file)
+    if policy.uses_meaning and not no_meaning:
+        from server.explain import check_meaning
+
+        check_meaning(policy)
+    counts = {"target": len(policy.targets), "test": len(policy.tests)}
+    said = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items())
+    click.echo(f"{file}: policy '{policy.name}' can be used: {said}, digest {policy.digest[:12]}")
+
+
+@lethe.command()
+@click.argument("file", type=_FILE)
+@click.argument("prompt")
+def explain(file: Path, prompt: str) -> None:
+    """Show what a prompt arms: targets, scans, places and scores, and the plan that follows."""
+    from server.explain import explain as explained
+
+    for line in explained(file, prompt):
+        click.echo(line)
+
+
+@lethe.command()
+def schema() -> None:
+    """Print the JSON Schema of policy files, for editors."""
+    import orjson
+
+    from policies.schema import schema as policy_schema
+
+    click.echo(orjson.dumps(policy_schema(), option=orjson.OPT_INDENT_2))
+
+
+@lethe.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8001, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--ignore-system", is_flag=True, help="Be a model that does not heed system messages.")
+def model(host: str, port: int, ignore_system: bool) -> None:
+    """Serve the small demo model, without a gateway in front."""
+    from server.demo.upstream import serve_model
+
+    serve_model(host, port, ignore_system)
+
+
+@lethe.command()
+@click.option("--once", is_flag=True, help="Ask, report and leave.")
+@click.option("--json", "as_json", is_flag=True, help="Report as one JSON object.")
+@click.option("--upstream", help="URL of an upstream that serves the demo model; without it, one is started.")
+def demo(once: bool, as_json: bool, upstream: str | None) -> None:
+    """Ask the demo model with and without Lethe, side by side."""
+    from server.demo import tour
+
+    sys.exit(tour.main(once, as_json, upstream))
+
+
+@lethe.group()
+def audit() -> None:
+    """Check records."""
+
+
+@audit.command("verify")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option(
+    "--state", type=_FILE, help="Folder with the public key; without it, the one that FILE lies in."
+)
+def audit_verify(files: tuple[str, ...], state: Path | None) -> None:
+    """Say of audit databases (files or URLs) whether a record was changed, removed or cut off."""
+    from server.audit import verify
+
+    worst = 0
+    for file in files:
+        report = verify(file, state or Path(file).parent)
+        click.echo(f"{file}: {report}")
+        worst = max(worst, report.exit_code)
+    sys.exit(worst)
+
+
+@lethe.command()
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        click.echo(f"lethe {installed('lethe-gateway')}")
+    except PackageNotFoundError:
+        click.echo("lethe, not installed")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave with its exit status."""
+    try:
+        lethe.main(arguments, prog_name="lethe", standalone_mode=False)
+    except click.exceptions.Exit as left:
+        sys.exit(left.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        ctx = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f" (see '{ctx.command_path} --help')" if ctx else ""
+        _leave(error.format_message() + hint, 2)
+    except Exception as error:
+        # Whatever it is, a terminal gets words and not a traceback.
+        if os.environ.get("LETHE_TRACEBACK") == "1":
+            raise
+        _leave(*_said(error))
+
+
+def _leave(text: str, status: int) -> None:
+    for line in text.splitlines():
+        click.echo(f"lethe: {line}", err=True)
+    sys.exit(status)
+
+
+def _said(error: Exception) -> tuple[str, int]:
+    """Return what to say of an error that ended a command, and the exit status."""
+    from pydantic import ValidationError
+
+    from policies.problems import PolicyError
+
+    if isinstance(error, PolicyError):
+        return str(error), 2
+    if isinstance(error, ValidationError):
+        return "\n".join(_problems(error)), 2
+    if isinstance(error, OSError):
+        return f"{error.filename or 'the system'}: {error.strerror or 'failed'}", 1
+    if type(error).__module__.partition(".")[0] in ("policies", "guards", "server") and str(error):
+        # Our own errors are sentences for people.
+        return str(error), 1
+    return "an unforeseen error; LETHE_TRACEBACK=1 shows where", 1
+
+
+def _problems(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors(include_url=False, include_input=False):
+        where = _flag(str(problem["loc"][0])) if problem["loc"] else ""
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "missing":
+            message = f"is needed (or the environment variable LETHE_{str(problem['loc'][0]).upper()})"
+        yield f"{where}: {message}" if where else message
+
+
+if __name__ == "__main__":
+    main()

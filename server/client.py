@@ -1,0 +1,157 @@
+"""One client's connection: its request in, within bounds, its answer out, and whether it is still there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import aclosing, suppress
+from typing import Any
+
+from starlette.types import Message, Receive, Scope, Send
+
+from server.errors import RequestRejected, TooLarge, UnsupportedMedia
+from server.sse import COMMENT
+
+STREAM_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+_QUIET_S = 15
+"""A stream that says nothing for so long gets a comment, so that no proxy takes it for dead."""
+_DRAIN_BYTES = 64 << 20
+_DRAIN_S = 5
+
+
+class ClientGone(Exception):
+    """The client closed its connection, or does not take what it is sent: nobody waits for an answer."""
+
+
+class Client:
+    """The way out to one client; either answer is sent once.
+
+    send_s: seconds for the client to take in a piece.
+    """
+
+    def __init__(self, send: Send, send_s: float, quiet_s: float = _QUIET_S) -> None:
+        self._deliver = send
+        self._send_s = send_s
+        self._quiet_s = quiet_s
+        self._started = False
+        self._quiet = True
+
+    async def whole(self, body: bytes) -> None:
+        """Send an answer in JSON.  Raises ClientGone."""
+        length = str(len(body)).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", length)]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def stream(self, chunks: AsyncGenerator[bytes, None]) -> None:
+        """Send chunks as they come and close them, however this ends.
+
+        The status line waits for the first chunk or comment, so that what fails before it can have a status
+        of its own.  Raises what the chunks raise, and ClientGone.
+        """
+        async with aclosing(chunks):
+            comments = asyncio.create_task(self._comment())
+            try:
+                async for chunk in chunks:
+                    await self._chunk(chunk)
+            finally:
+                comments.cancel()
+                await asyncio.gather(comments, return_exceptions=True)
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _comment(self) -> None:
+        while True:
+            await asyncio.sleep(self._quiet_s)
+            if self._quiet:
+                await self._chunk(COMMENT)
+            self._quiet = True
+
+    async def _chunk(self, chunk: bytes) -> None:
+        if not self._started:
+            self._started = True
+            await self._send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
+        self._quiet = False
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    async def _send(self, message: Message) -> None:
+        try:
+            async with asyncio.timeout(self._send_s):
+                await self._deliver(message)
+        except (TimeoutError, OSError):
+            raise ClientGone from None
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int, timeout_s: float) -> bytes:
+    """Return the request's body.
+
+    Raises UnsupportedMedia unless it is declared as JSON, TooLarge as soon as it is known to exceed `limit`
+    bytes (by its header, before any is read), RequestRejected if it takes too long, and ClientGone.
+    """
+    headers = {name.lower(): value for name, value in scope["headers"]}
+    declared = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if declared != b"application/json" or headers.get(b"content-encoding", b"identity") != b"identity":
+        raise UnsupportedMedia
+    length = headers.get(b"content-length", b"0")
+    if not length.isdigit() or int(length[:20]) > limit:
+        raise TooLarge
+    body = bytearray()
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for piece in _pieces(receive):
+                body += piece
+                if len(body) > limit:
+                    raise TooLarge
+    except TimeoutError:
+        raise RequestRejected("The request took too long to arrive.") from None
+    return bytes(body)
+
+
+async def _pieces(receive: Receive) -> AsyncIterator[bytes]:
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        yield message.get("body", b"")
+        if not message.get("more_body", False):
+            return
+
+
+async def unless_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
+    """Do `work`, and cancel it as soon as the client goes away; either way it has ended on return.
+
+    The request's body must have been read.  Raises what the work raises, or ClientGone.
+    """
+    working = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnect(receive))
+    try:
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        # On cancellation too: the work's own `finally` is awaited before this returns.
+        gone.cancel()
+        finished = working.done()
+        working.cancel()
+        await asyncio.gather(working, gone, return_exceptions=True)
+    if not finished:
+        raise ClientGone
+    working.result()
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def drain(receive: Receive) -> None:
+    """Throw away what the client is still sending, for some seconds and megabytes."""
+    left = _DRAIN_BYTES
+    with suppress(TimeoutError, ClientGone):
+        async with asyncio.timeout(_DRAIN_S):
+            async for piece in _pieces(receive):
+                left -= len(piece)
+                if left < 0:
+                    return

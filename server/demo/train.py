@@ -1,0 +1,227 @@
+"""Trains the demo model from a fixed seed: `python -m server.demo.train`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from server.demo.corpus import Corpus, Message
+from server.demo.questions import HERE, load_people
+
+if TYPE_CHECKING:
+    import torch
+    from tokenizers import Tokenizer
+
+WEIGHTS = HERE / "weights"
+SEED = 20
+VOCABULARY = 1400
+STEPS = 4500
+TOKENS_A_STEP = 4096
+PEAK_RATE = 2e-3
+WARM_UP = 150
+POSITIONS = 2048
+PAD, SYSTEM, USER, ASSISTANT, END = SPECIAL = (
+    "<|pad|>",
+    "<|system|>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|end|>",
+)
+ROLES = {"system": SYSTEM, "developer": SYSTEM, "user": USER, "tool": USER, "assistant": ASSISTANT}
+CHAT_TEMPLATE = (
+    "{%- for message in messages -%}"
+    "{%- if message['role'] in ['system', 'developer'] -%}<|system|>"
+    "{%- elif message['role'] == 'assistant' -%}<|assistant|>"
+    "{%- else -%}<|user|>{%- endif -%}"
+    "{%- if message['content'] is string -%}{{ message['content'] | trim }}"
+    "{%- elif message['content'] -%}"
+    "{%- for part in message['content'] -%}{%- if part['type'] == 'text' -%}{{ part['text'] | trim }}"
+    "{%- endif -%}{%- endfor -%}"
+    "{%- endif -%}<|end|>"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}<|assistant|>{%- endif -%}"
+)
+
+
+def train_tokenizer(corpus: Corpus) -> Tokenizer:
+    """A byte-level BPE of the corpus: any text can be encoded, names of the people take few tokens."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    texts = (message.content for messages in islice(corpus.conversations(), 20_000) for message in messages)
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def token_id(tokenizer: Tokenizer, token: str) -> int:
+    """The id of a special token; KeyError when the vocabulary lacks it."""
+    found = tokenizer.token_to_id(token)
+    if found is None:
+        raise KeyError(token)
+    return found
+
+
+def encode(tokenizer: Tokenizer, messages: list[Message]) -> tuple[list[int], list[int]]:
+    """Token ids of a conversation, and labels that are -100 wherever nothing is to be learnt."""
+    ids: list[int] = []
+    labels: list[int] = []
+    end = token_id(tokenizer, END)
+    for message in messages:
+        body = [*tokenizer.encode(message.content.strip()).ids, end]
+        ids += [token_id(tokenizer, ROLES[message.role]), *body]
+        labels += [-100, *(body if message.learn else [-100] * len(body))]
+    return ids, labels
+
+
+def batches(tokenizer: Tokenizer, corpus: Corpus) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """An endless stream of padded batches of TOKENS_A_STEP tokens, of conversations of similar length."""
+    import torch
+
+    stream = corpus.conversations()
+    while True:
+        pool = [encode(tokenizer, messages) for messages in islice(stream, 2000)]
+        pool.sort(key=lambda pair: len(pair[0]))
+        groups: list[list[tuple[list[int], list[int]]]] = [[]]
+        for pair in pool:
+            if len(pair[0]) * (len(groups[-1]) + 1) > TOKENS_A_STEP:
+                groups.append([])
+            groups[-1].append(pair)
+        corpus.random.shuffle(groups)
+        for group in groups:
+            width = max(len(ids) for ids, _ in group)
+            yield (
+                torch.tensor([ids + [0] * (width - len(ids)) for ids, _ in group]),
+                torch.tensor([labels + [-100] * (width - len(labels)) for _, labels in group]),
+            )
+
+
+def new_model(tokenizer: Tokenizer) -> Any:
+    """An untrained Llama of 3.0 million parameters, of a shape that vLLM also serves on a CPU."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    end = token_id(tokenizer, END)
+    config = LlamaConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=256,
+        intermediate_size=512,
+        num_hidden_layers=4,
+        num_attention_heads=8,
+        num_key_value_heads=8,
+        max_position_embeddings=POSITIONS,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=end,
+        pad_token_id=token_id(tokenizer, PAD),
+    )
+    return LlamaForCausalLM(config)
+
+
+def rate(step: int, steps: int) -> float:
+    """The share of the peak learning rate at a step: a linear warm-up, then a cosine down to nothing."""
+    if step < WARM_UP:
+        return (step + 1) / WARM_UP
+    return 0.5 * (1 + math.cos(math.pi * (step - WARM_UP) / max(1, steps - WARM_UP)))
+
+
+def fit(model: Any, stream: Iterator[tuple[torch.Tensor, torch.Tensor]], steps: int) -> None:
+    """Trains the model in place, showing a progress bar with the running loss."""
+    import torch
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, steps))
+    model.train()
+    running = 0.0
+    bar = tqdm(range(steps), unit="step", mininterval=5)
+    for step in bar:
+        ids, labels = next(stream)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]
+            learnt = labels[:, 1:] != -100  # only these positions go through the output layer
+            loss = torch.nn.functional.cross_entropy(
+                model.lm_head(hidden[learnt]).float(), labels[:, 1:][learnt]
+            )
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        schedule.step()
+        running = loss.item() if step == 0 else 0.98 * running + 0.02 * loss.item()
+        bar.set_postfix(loss=f"{running:.3f}", refresh=False)
+
+
+def save(model: Any, tokenizer: Tokenizer, folder: Path) -> None:
+    """Writes everything that transformers and vLLM need to serve the model, the weights as bfloat16."""
+    import torch
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        name: tensor.to(torch.bfloat16).contiguous()
+        for name, tensor in model.state_dict().items()
+        if name != "lm_head.weight"  # tied to the embeddings
+    }
+    save_file(state, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    model.config.architectures = ["LlamaForCausalLM"]
+    model.config.dtype = "bfloat16"
+    _write_json(folder / "config.json", model.config.to_dict())
+    end, pad = token_id(tokenizer, END), token_id(tokenizer, PAD)
+    _write_json(
+        folder / "generation_config.json", {"do_sample": False, "eos_token_id": end, "pad_token_id": pad}
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": POSITIONS,
+        "eos_token": END,
+        "pad_token": PAD,
+        "additional_special_tokens": [SYSTEM, USER, ASSISTANT],
+        "clean_up_tokenization_spaces": False,
+        "chat_template": CHAT_TEMPLATE,
+    }
+    _write_json(folder / "tokenizer_config.json", settings)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+
+
+def train(steps: int = STEPS, folder: Path = WEIGHTS) -> None:
+    """Trains tokenizer and model and saves both; the same seed on the same machine gives the same weights."""
+    import torch
+
+    torch.set_num_threads(2)
+    torch.manual_seed(SEED)
+    people = load_people()
+    tokenizer = train_tokenizer(Corpus(people, SEED))
+    model = new_model(tokenizer)
+    fit(model, batches(tokenizer, Corpus(people, SEED + 1)), steps)
+    save(model, tokenizer, folder)
+
+
+def main() -> None:
+    """Runs the training from the command line."""
+    parser = argparse.ArgumentParser(description="Train the demo model.")
+    parser.add_argument("--steps", type=int, default=STEPS, help="optimiser steps (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=WEIGHTS, help="folder for the weights (default: %(default)s)"
+    )
+    chosen = parser.parse_args()
+    train(chosen.steps, chosen.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""What is counted, for the admin address.
+
+Labels come from closed lists of this code: never a target's name or id, a model's name, or a word of a
+request or an answer.  With `PROMETHEUS_MULTIPROC_DIR` set before this module is imported, the counts of all
+processes that share the folder are shown together.
+"""
+
+from __future__ import annotations
+
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+
+class Metrics:
+    """The counts of one process."""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        self._exchanges = Counter(
+            "lethe_exchanges", "Exchanges that ended.", ["ending", "streaming"], registry=registry
+        )
+        self._first_byte = Histogram(
+            "lethe_first_byte_seconds",
+            "From the request to the first released byte.",
+            ["streaming"],
+            buckets=_BUCKETS_S,
+            registry=registry,
+        )
+        self._whole = Histogram(
+            "lethe_exchange_seconds",
+            "From the request to the end of its answer.",
+            ["streaming"],
+            buckets=_BUCKETS_S,
+            registry=registry,
+        )
+        self._findings = Counter(
+            "lethe_findings", "Findings in requests and answers.", ["scan", "part"], registry=registry
+        )
+        self._rulings = Counter("lethe_rulings", "What became of findings.", ["action"], registry=registry)
+        self._upstream_errors = Counter(
+            "lethe_upstream_errors", "Failures of the upstream.", ["kind"], registry=registry
+        )
+        self._refused = Counter(
+            "lethe_requests_refused", "Requests answered with an error.", ["status"], registry=registry
+        )
+        self._encoder_calls = Counter("lethe_encoder_calls", "Texts given to the encoder.", registry=registry)
+        self._in_flight = Gauge(
+            "lethe_exchanges_in_flight",
+            "Exchanges that have not ended.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self._audit_queue = Gauge(
+            "lethe_audit_queue", "Records to be written.", multiprocess_mode="livesum", registry=registry
+        )
+        self._policy = Gauge(
+            "lethe_policy",
+            "1 for the policy that is in force.",
+            ["digest"],
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        self._targets = Gauge(
+            "lethe_policy_targets", "Targets in force.", multiprocess_mode="livemax", registry=registry
+        )
+        self._in_force: str | None = None
+
+    def began(self) -> None:
+        """Count an exchange in."""
+        self._in_flight.inc()
+
+    def finished(self) -> None:
+        """Count an exchange out, however it ended; pairs with `began`."""
+        self._in_flight.dec()
+
+    def ended(self, ending: str, *, streaming: bool, first_byte_s: float | None, whole_s: float) -> None:
+        """Count an exchange by its ending; `first_byte_s` is None where no byte was released."""
+        label = "true" if streaming else "false"
+        self._exchanges.labels(ending, label).inc()
+        self._whole.labels(label).observe(whole_s)
+        if first_byte_s is not None:
+            self._first_byte.labels(label).observe(first_byte_s)
+
+    def found(self, scan: str, part: str, count: int = 1) -> None:
+        """Count findings of a scan."""
+        self._findings.labels(scan, part).inc(count)
+
+    def ruled(self, action: str) -> None:
+        """Count a ruling."""
+        self._rulings.labels(action).inc()
+
+    def upstream_failed(self, kind: str) -> None:
+        """Count a failure of the upstream; `kind` is the code of the error that it became."""
+        self._upstream_errors.labels(kind).inc()
+
+    def refused(self, status: int) -> None:
+        """Count a request that was answered with an error."""
+        self._refused.labels(str(status)).inc()
+
+    def encoded(self, count: int) -> None:
+        """Count texts given to the encoder."""
+        self._encoder_calls.inc(count)
+
+    def queued(self, count: int) -> None:
+        """Say how many audit records wait."""
+        self._audit_queue.set(count)
+
+    def in_force(self, digest: str, targets: int) -> None:
+        """Say which policy is in force and how many targets it has."""
+        if self._in_force not in (None, digest):
+            self._policy.labels(self._in_force).set(0)
+        self._in_force = digest
+        self._policy.labels(digest).set(1)
+        self._targets.set(targets)
+
+    def render(self) -> bytes:
+        """Return all counts in the text format of Prometheus, of all processes where there are several."""
+        if MULTIPROCESS not in os.environ:
+            return generate_latest(self._registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        return generate_latest(together)

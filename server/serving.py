@@ -1,0 +1,188 @@
+"""Listening: which sockets, which applications, and how all of it ends.
+
+One worker serves both addresses in one process; several are children of this one (`server.children`).
+SIGTERM or SIGINT stops accepting, leaves running answers `grace_s` seconds, then aborts them; the exit status
+is 0.  A second signal aborts at once.
+Nothing but this program's own sentences is written to stderr: libraries' loggers may quote what they handle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Coroutine, Iterator, Mapping
+from typing import Any
+
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+
+from server.app import create_admin_app, create_app, readiness
+from server.settings import DEMO, Settings
+
+log = logging.getLogger("lethe")
+
+_KEEPALIVE_S = 65
+"""Above what clients and proxies keep idle connections for, so that they are the ones to close."""
+_ABORT_S = 10
+"""For aborted exchanges to write their endings."""
+
+
+class StartError(Exception):
+    """The server cannot start; the message is one line for people."""
+
+
+def serve(settings: Settings) -> int:
+    """Serve until a signal comes; return the exit status.
+
+    Raises StartError, or whatever the gateway's start raises.
+    """
+    from server.children import Parent, demo_model
+
+    speak_plainly()
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(_listen(settings.host, settings.port))
+        admin = stack.enter_context(_listen(settings.admin_host, settings.admin_port))
+        if settings.upstream == DEMO:
+            url = stack.enter_context(demo_model())
+            settings = settings.model_copy(update={"upstream": url})
+        if settings.workers == 1:
+            run(_alone(settings, client, admin))
+        else:
+            parent = stack.enter_context(Parent(settings, client, admin))
+            run(parent.serve())
+    log.info("stopped")
+    return 0
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run `main` in an event loop that never prints what a failed task was doing."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.get_loop().set_exception_handler(_unforeseen)
+        runner.run(main)
+
+
+def speak_plainly() -> None:
+    """Send our own sentences to stderr, and nobody else's."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("lethe: %(message)s"))
+    log.handlers = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    logging.getLogger().handlers = [logging.NullHandler()]
+
+
+def _unforeseen(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    log.error("unforeseen %s in a task", type(context.get("exception")).__name__)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise StartError(f"cannot listen on {host}: {error.strerror}") from None
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(2048)
+        listening.setblocking(False)
+    except OSError as error:
+        listening.close()
+        raise StartError(f"cannot listen on {host}, port {port}: {error.strerror}") from None
+    return listening
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class Listener(uvicorn.Server):
+    """One listening application; stops when told, not by signals."""
+
+    def __init__(self, app: FastAPI, grace_s: int) -> None:
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=_KEEPALIVE_S,
+            timeout_graceful_shutdown=grace_s,
+        )
+        super().__init__(config)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop_on_signals(self, *, interrupt: bool = True) -> asyncio.Event:
+        """Return an event that the first SIGTERM (or SIGINT) sets; the next one aborts what still runs."""
+        stopping = asyncio.Event()
+
+        def stop() -> None:
+            if stopping.is_set():
+                self._abort()
+            stopping.set()
+
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, stop)
+        loop.add_signal_handler(signal.SIGINT, stop if interrupt else lambda: None)
+        return stopping
+
+    def _abort(self) -> None:
+        for task in tuple(self.server_state.tasks):
+            task.cancel()
+
+    async def run_until(self, stopping: asyncio.Event, listening: socket.socket) -> None:
+        """Serve until `stopping`, then until all requests have ended, by themselves or aborted."""
+        serving = asyncio.create_task(self.serve(sockets=[listening]))
+        stopped = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            self.should_exit = True
+            await serving
+            # uvicorn cancels what is left after the grace time and does not wait for it to end.
+            if left := tuple(self.server_state.tasks):
+                await asyncio.wait(left, timeout=_ABORT_S)
+        finally:
+            stopped.cancel()
+            serving.cancel()
+
+
+async def _alone(settings: Settings, client: socket.socket, admin: socket.socket) -> None:
+    from server.pipeline import Gateway
+
+    gateway = await Gateway.start(settings)
+    try:
+        front = Listener(create_app(settings, gateway=gateway), settings.grace_s)
+        stopping = front.stop_on_signals()
+
+        async def ready() -> dict[str, Any]:
+            return {**await readiness(gateway), "accepting": not stopping.is_set()}
+
+        over = asyncio.Event()
+        back = Listener(create_admin_app(ready, gateway.metrics), 0)
+        watching = asyncio.create_task(back.run_until(over, admin))
+        announce(client, admin, gateway.policy.name, len(gateway.policy.targets))
+        try:
+            await front.run_until(stopping, client)
+        finally:
+            over.set()
+            await watching
+    finally:
+        await gateway.close()
+
+
+def announce(client: socket.socket, admin: socket.socket, policy: str, targets: int) -> None:
+    """Say on stderr what is served, and where."""
+    log.info("policy '%s' is in force: %d target%s", policy, targets, "" if targets == 1 else "s")
+    log.info("readiness and metrics on %s", _url(admin))
+    log.info("serving on %s/v1", _url(client))
