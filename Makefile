@@ -46,7 +46,7 @@ clean: ## remove both environments and every cache
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { rm -rf .venv; $(PYTHON) -m venv .venv >/dev/null 2>&1; } || { \
 	  rm -rf .venv; \
 	  echo "'$(PYTHON) -m venv' failed: on Debian and Ubuntu, 'apt install python3-venv' first." >&2; exit 1; }
-	@echo "Downloading about 600 MB (2.9 GB more where only PyPI's CUDA build of torch can be had)."
+	@echo "Downloading 0.5 GB (3 GB where only the CUDA build of torch on PyPI can be had)."
 	@$(BIN)/python -m pip install -q "torch==$(TORCH)+cpu" 2>/dev/null \
 	  || $(BIN)/python -m pip install -q --retries 1 $(TORCH_FROM) "torch==$(TORCH)" 2>/dev/null \
 	  || $(BIN)/python -m pip install "torch==$(TORCH)"

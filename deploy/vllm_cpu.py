@@ -164,7 +164,7 @@ def main() -> None:
 @main.command("install")
 @click.argument("env", type=click.Path(path_type=Path))
 def install_command(env: Path) -> None:
-    """Make the environment ENV (about 500 MB to download, 2 GB on disk)."""
+    """Make the environment ENV (0.6 GB to download, 2.5 GB on disk)."""
     install(env)
 
 

@@ -229,6 +229,11 @@ class Releaser:
         return self._choices[choice].changed
 
     @property
+    def in_play(self) -> bool:
+        """Whether the request has anything to do with a target, so that what cannot be read must not leave."""
+        return self._arms.stance is not Stance.CLEAR
+
+    @property
     def answered(self) -> bool:
         """Whether every choice is answered already, so that the upstream has nothing more to say."""
         return self._arms.stance is Stance.ARMED and all(choice.said for choice in self._choices)

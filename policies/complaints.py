@@ -38,14 +38,16 @@ _VALID: Final = {
 }  # fmt: skip
 
 
-def complaints(error: ValidationError) -> Iterator[Clash]:
-    """Yield pydantic's findings, each at its place in the file."""
+def complaints(error: ValidationError, at: Path = ()) -> Iterator[Clash]:
+    """Yield pydantic's findings, each at its place in the file.
+
+    at: the place of what was validated, `("targets", 2)` for a target, nothing for the whole.
+    """
     for each in error.errors(include_url=False):
         loc = each["loc"]
         # The tag of a target's kind is part of pydantic's path and not of the file's.
-        kind = str(loc[2]) if len(loc) > 2 and loc[0] == "targets" else None
-        path: Path = loc[:2] + loc[3:] if kind else loc
-        yield from _complaint(each, path, kind)
+        kind = str(loc[0]) if at and loc else None
+        yield from _complaint(each, (*at, *loc[1:]) if kind else (*at, *loc), kind)
 
 
 def _complaint(error: ErrorDetails, path: Path, kind: str | None) -> Iterator[Clash]:
@@ -67,8 +69,12 @@ def _complaint(error: ErrorDetails, path: Path, kind: str | None) -> Iterator[Cl
             given = error["input"] if isinstance(error["input"], str) else ""
             yield Clash(path, f"is not taken here; {_meant(given, choices)}one of {', '.join(choices)}")
         case "too_short":
-            least, found = context["min_length"], context["actual_length"]
-            yield Clash(path, f"has {found} entries; at least {least}: {_valid(path)}")
+            # pydantic counts valid entries alone; where invalid ones make up the number, they are the point.
+            least, found = context["min_length"], len(error["input"])
+            if found < least:
+                yield Clash(path, f"has {found} entries; at least {least}: {_valid(path)}")
+        case "too_long":
+            yield Clash(path, f"has more than {context['max_length']:,} entries; no more than that")
         case _:
             yield Clash(path, f"{_shape(error)}; {_valid(path)}")
 

@@ -25,8 +25,8 @@ _CODED = re.compile(r"x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})")
 _PROPERTY = re.compile(r"[pP]\{\^?[A-Za-z0-9_=: -]{1,60}\}")
 _COUNT = re.compile(r"\{(\d{0,9})(?:(,)(\d{0,9}))?\}", re.ASCII)
 _NAMED = re.compile(r"\?P?<[A-Za-z_][A-Za-z0-9_]*>")
-_GLOBAL_FLAGS = re.compile(r"\(\?([a-zA-Z]+)\)")
-_LOCAL_FLAGS = re.compile(r"\?([a-zA-Z]*)(-[a-zA-Z]+)?:")
+_GLOBAL_FLAGS = re.compile(r"\(\?([a-z]+)\)")
+_LOCAL_FLAGS = re.compile(r"\?([a-z]*)(-[a-z]+)?:")
 _FLAGS: Final = {"i": regex.I, "m": regex.M, "s": regex.S, "a": regex.A, "u": regex.U}
 
 
@@ -209,7 +209,7 @@ class _Parser:
             return "flags"
         if self._next("?P=") or self._next("?("):
             raise self._wrong("refers back to a group", "write the text out")
-        if re.match(r"\?[a-zA-Z]+\)", self.source[self.at :]):
+        if re.match(r"\?[a-z]+\)", self.source[self.at :]):
             raise self._wrong("sets flags in its middle", "flags stand first, as in '(?i)…', or in '(?i:…)'")
         shown = self.source[self.at - 1 : self.at + 3]
         raise self._wrong(f"has an unknown group {shown!r}", "(…) (?:…) (?>…) (?=…) (?!…) (?<=…) (?<!…)")

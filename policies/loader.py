@@ -11,20 +11,36 @@ import os
 import stat
 from collections.abc import Iterator
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from policies import clashes as between
 from policies.compile import compile_policy
 from policies.complaints import complaints
-from policies.document import PolicyDocument
-from policies.nodes import Mapping, Node, Place, Scalar, Sequence, YamlError, compose, place_at, plain
+from policies.document import PolicyDocument, TargetEntry
+from policies.nodes import (
+    Mapping,
+    Node,
+    Place,
+    Repeated,
+    Scalar,
+    Sequence,
+    YamlError,
+    compose,
+    place_at,
+    plain,
+)
 from policies.policy import Policy
 from policies.problems import PolicyError, Problem, visible
 
 MAX_BYTES = 64 * 1024 * 1024
 """Size of a policy file."""
+_ENOUGH = 200
+"""Problems after which no more are looked for: a file of nothing else must not fill the memory."""
+_TARGET: TypeAdapter[TargetEntry] = TypeAdapter(TargetEntry)
 _OTHER_ENCODINGS = (
     (codecs.BOM_UTF32_LE, "UTF-32"), (codecs.BOM_UTF32_BE, "UTF-32"),
     (codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF-16"),
@@ -53,13 +69,7 @@ def _whole(file: str, message: str) -> PolicyError:
 
 def _read(file: str) -> bytes:
     try:
-        status = os.stat(file)
-        if stat.S_ISDIR(status.st_mode):
-            raise _whole(file, "is a directory; name the policy file in it")
-        if not stat.S_ISREG(status.st_mode):
-            raise _whole(file, "is no regular file; a policy is read from a file")
-        if status.st_size > MAX_BYTES:
-            raise _too_large(file, status.st_size)
+        _refuse_unread(file, os.stat(file))
         with open(file, "rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
@@ -67,11 +77,23 @@ def _read(file: str) -> bytes:
     except OSError as error:
         reason = (error.strerror or "the system refused").lower()
         raise _whole(file, f"cannot be read: {reason}; a file that this user may read") from None
+    except PolicyError:
+        raise
     except ValueError:
         raise _whole(file, "is no file name; name a policy file") from None
     if len(data) > MAX_BYTES:
         raise _too_large(file, len(data))
     return data
+
+
+def _refuse_unread(file: str, status: os.stat_result) -> None:
+    """Raise where a file is not to be opened: a pipe would block, a device never ends."""
+    if stat.S_ISDIR(status.st_mode):
+        raise _whole(file, "is a directory; name the policy file in it")
+    if not stat.S_ISREG(status.st_mode):
+        raise _whole(file, "is no regular file; a policy is read from a file")
+    if status.st_size > MAX_BYTES:
+        raise _too_large(file, status.st_size)
 
 
 def _too_large(file: str, size_bytes: int) -> PolicyError:
@@ -102,21 +124,44 @@ def _parsed(text: str, file: str, digest: str) -> Policy:
         kind = "a list" if isinstance(root, Sequence) else "a single text"
         message = f"is {kind} at the top; a policy is a mapping that begins with 'lethe: 1'"
         raise PolicyError([Problem(file, root.place.line, root.place.column, "", None, message)])
-    problems = [
-        Problem(file, each.place.line, each.place.column, _field(each.path), None,
-                f"stands on line {each.first.line} already; a key stands once")
-        for each in repeated
-    ]  # fmt: skip
     data = plain(root)
-    problems += [_problem(file, root, each) for each in between.clashes(data)]
-    document = None
-    try:
-        document = PolicyDocument.model_validate(data)
-    except ValidationError as error:
-        problems += [_problem(file, root, each) for each in complaints(error)]
+    document, found = _validated(data)
+    problems = [_problem(file, root, each) for each in (*islice(between.clashes(data), _ENOUGH), *found)]
+    problems += [_repeated(file, each) for each in repeated[:_ENOUGH]]
     if problems or document is None:
         raise PolicyError(problems)
     return compile_policy(document, digest, list(_test_lines(root)))
+
+
+def _validated(data: dict[str, Any]) -> tuple[PolicyDocument | None, list[between.Clash]]:
+    """Return the document, or what is wrong with it.
+
+    Targets are validated one by one, so that a file of a million wrong ones is given up early.
+    """
+    found: list[between.Clash] = []
+    targets: list[TargetEntry] = []
+    document = None
+    entries = data.get("targets")
+    each_by_itself = isinstance(entries, list)
+    try:
+        document = PolicyDocument.model_validate({**data, "targets": []} if each_by_itself else data)
+    except ValidationError as error:
+        found += complaints(error)
+    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+        try:
+            targets.append(_TARGET.validate_python(entry))
+        except ValidationError as error:
+            found += complaints(error, ("targets", index))
+            if len(found) > _ENOUGH:
+                break
+    if document is None or found:
+        return None, found
+    return document.model_copy(update={"targets": tuple(targets)}), []
+
+
+def _repeated(file: str, each: Repeated) -> Problem:
+    message = f"stands on line {each.first.line} already; a key stands once"
+    return Problem(file, each.place.line, each.place.column, _field(each.path), None, message)
 
 
 def _test_lines(root: Mapping) -> Iterator[int]:

@@ -3,7 +3,8 @@
 PyYAML's event stream is used, and not its composer or constructor: events carry line and column, are
 produced without recursion, and show anchors, aliases, tags and depth before anything is built from them,
 so that an alias bomb is refused at its first alias.  libyaml's parser is taken where PyYAML has it (some
-ten times faster); ruamel.yaml was not taken, since it adds round-tripping, which nobody here needs, to a
+ten times faster; PyYAML's own also wants quotes around a text with '?' inside brackets); ruamel.yaml was
+not taken, since it adds round-tripping, which nobody here needs, to a
 second dependency.
 
 Scalars stay text.  Whether `1974` is a number is for the field it stands in to say, so `no`, `on`, `1_000`
@@ -21,6 +22,9 @@ import yaml
 
 MAX_DEPTH = 32
 """Nested lists and mappings; a policy needs seven."""
+
+MAX_KEYS = 200
+"""Keys of one mapping; a target has at most twenty."""
 
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # What YAML 1.2 lets a file contain, less the byte order mark inside a file and the three line breaks
@@ -145,7 +149,7 @@ class _Builder:
             place = _place(event.start_mark)
             _refuse_cleverness(event, place)
             if isinstance(event, yaml.ScalarEvent):
-                self._scalar(Scalar(place, event.value, event.style is not None))
+                self._scalar(Scalar(place, event.value, bool(event.style)))
             else:
                 self._begin(Sequence(place) if isinstance(event, yaml.SequenceStartEvent) else Mapping(place))
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -184,6 +188,10 @@ class _Builder:
         key = self._keys[-1]
         assert key is not None
         self._keys[-1] = None
+        if len(parent.entries) >= MAX_KEYS:
+            raise YamlError(
+                key.place, f"is key {MAX_KEYS + 1} of one mapping", "a policy needs twenty", key.text
+            )
         if key.text in parent.entries:
             path = (*self._path(), key.text)
             self.repeated.append(Repeated(path, key.place, parent.entries[key.text][0]))

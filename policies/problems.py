@@ -60,7 +60,7 @@ class PolicyError(ValueError):
     def __str__(self) -> str:
         lines = [str(problem) for problem in self.problems]
         if self.more:
-            lines.append(f"{visible(self.problems[0].file)}: and {self.more} more problems")
+            lines.append(f"{visible(self.problems[0].file)}: and at least {self.more} more")
         return "\n".join(lines)
 
 

@@ -69,16 +69,19 @@ def serve(**given: str | None) -> None:
 
 @lethe.command()
 @click.argument("file", type=_FILE)
-@click.option("--no-meaning", is_flag=True, help="Do not load the encoder: check the file alone.")
-def check(file: Path, no_meaning: bool) -> None:
+@click.option("--no-meaning", is_flag=True, help="Check the file alone: load no encoder, compile no example.")
+@click.option("--state", type=_FILE, envvar="LETHE_STATE", help="Folder for what is compiled.")
+@click.option("--encoder", envvar="LETHE_ENCODER", help="Encoder for meaning, as for `serve`.")
+def check(file: Path, no_meaning: bool, state: Path | None, encoder: str | None) -> None:
     """Say whether a policy file can be used, or else what is wrong with it, a line each."""
     from policies.loader import load_policy
 
     policy = load_policy(file)
     if policy.uses_meaning and not no_meaning:
-        from server.explain import check_meaning
+        from server.compiling import compile_meaning
+        from server.settings import state_folder
 
-        check_meaning(policy)
+        compile_meaning(policy, state or state_folder(), encoder)
     counts = {"target": len(policy.targets), "test": len(policy.tests)}
     said = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items())
     click.echo(f"{file}: policy '{policy.name}' can be used: {said}, digest {policy.digest[:12]}")

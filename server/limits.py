@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from server.usage import truncate
+from server.usage import token_spans, truncate
 
 
 class Limits:
@@ -22,7 +22,10 @@ class Limits:
         self._stop = tuple(sequence for sequence in stop if sequence)
         self._max_tokens = max_tokens
         self._held = ""
-        self._released = ""
+        self._open = ""
+        """The last token released: the next piece may still be part of it."""
+        self._tokens = 0
+        """Tokens released before that one."""
         self.reached: Literal["stop", "length"] | None = None
 
     def feed(self, text: str) -> str:
@@ -46,15 +49,17 @@ class Limits:
         return self._let(ready)
 
     def _let(self, text: str) -> str:
-        if self._max_tokens is None:
+        if self._max_tokens is None or not text:
             return text
-        # Tokens are counted over the whole text, since a piece may end within one.
-        whole, cut = truncate(self._released + text, self._max_tokens)
-        ready = whole[len(self._released) :]
-        self._released = whole
+        known = self._open + text
+        whole, cut = truncate(known, self._max_tokens - self._tokens)
         if cut:
             self.reached = "length"
-        return ready
+        spans = token_spans(whole)
+        if spans:
+            self._tokens += len(spans) - 1
+            self._open = whole[spans[-1] :]
+        return whole[len(known) - len(text) :]
 
 
 def _overlap(text: str, sequence: str) -> int:

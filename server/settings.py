@@ -19,7 +19,8 @@ DEMO = "demo"
 """In place of an upstream's URL: the small model that Lethe ships, as a child process."""
 
 
-def _state_folder() -> Path:
+def state_folder() -> Path:
+    """Return where state lies unless a setting says otherwise: `$XDG_STATE_HOME/lethe` or its default."""
     base = os.environ.get("XDG_STATE_HOME")
     return (Path(base) if base else Path.home() / ".local" / "state") / "lethe"
 
@@ -49,41 +50,50 @@ class Settings(BaseSettings):
         description="URL of an OpenAI-style server, or 'demo' for the model that Lethe ships."
     )
     upstream_key_env: str | None = Field(
-        None, description="Name of the environment variable with the upstream's key."
+        default=None, description="Name of the environment variable with the upstream's key."
     )
-    host: str = Field("127.0.0.1", description="Address for clients.")
-    port: int = Field(8080, ge=0, le=65535, description="Port for clients; 0 takes a free one.")
-    admin_host: str = Field("127.0.0.1", description="Address for /readyz and /metrics; they need no key.")
-    admin_port: int = Field(9090, ge=0, le=65535, description="Port for /readyz and /metrics.")
-    workers: int = Field(1, ge=1, le=256, description="Processes that serve clients.")
+    host: str = Field(default="127.0.0.1", description="Address for clients.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port for clients; 0 takes a free one.")
+    admin_host: str = Field(
+        default="127.0.0.1", description="Address for /readyz and /metrics; they need no key."
+    )
+    admin_port: int = Field(default=9090, ge=0, le=65535, description="Port for /readyz and /metrics.")
+    workers: int = Field(default=1, ge=1, le=256, description="Processes that serve clients.")
     api_key_env: str | None = Field(
-        None,
+        default=None,
         description="Name of the environment variable with the key that clients must send; "
         "needed wherever others than this machine can connect.",
     )
     state: Path = Field(
-        default_factory=_state_folder, description="Folder for the audit, keys and compiled state."
+        default_factory=state_folder, description="Folder for the audit, keys and compiled state."
     )
     encoder: str | None = Field(
-        None, description="Encoder for meaning: a folder or a name; the one that Lethe ships without it."
+        default=None,
+        description="Encoder for meaning: a folder or a name; the one that Lethe ships without it.",
     )
     steering: bool = Field(
-        True, description="Whether the upstream is told what to keep confidential; the guards look either way."
+        default=True,
+        description="Put a confidential instruction in front of prompts about a target; "
+        "false leaves the scans alone, which is for measuring them.",
     )
-    max_body_bytes: int = Field(8 << 20, ge=1024, description="Largest request body; larger ones get 413.")
+    max_body_bytes: int = Field(
+        default=8 << 20, ge=1024, description="Largest request body; larger ones get 413."
+    )
     max_exchanges: int = Field(
-        256, ge=1, description="Exchanges at a time in one worker; more get 503 with Retry-After."
+        default=256, ge=1, description="Exchanges at a time in one worker; more get 503 with Retry-After."
     )
     max_held_chars: int = Field(
-        262_144, ge=1024, description="Code points of one answer that may be held back at a time."
+        default=262_144, ge=1024, description="Code points of one answer that may be held back at a time."
     )
-    connect_s: float = Field(5, gt=0, description="Seconds to connect to the upstream.")
-    first_byte_s: float = Field(300, gt=0, description="Seconds until the upstream begins to answer.")
-    idle_s: float = Field(60, gt=0, description="Seconds between two events of a streamed answer.")
-    whole_s: float = Field(1800, gt=0, description="Seconds for a whole answer.")
-    body_s: float = Field(30, gt=0, description="Seconds for a client to send its request.")
-    send_s: float = Field(60, gt=0, description="Seconds for a client to take in a piece of its answer.")
-    grace_s: int = Field(20, ge=0, description="Seconds that answers may still take after SIGTERM.")
+    connect_s: float = Field(default=5, gt=0, description="Seconds to connect to the upstream.")
+    first_byte_s: float = Field(default=300, gt=0, description="Seconds until the upstream begins to answer.")
+    idle_s: float = Field(default=60, gt=0, description="Seconds between two events of a streamed answer.")
+    whole_s: float = Field(default=1800, gt=0, description="Seconds for a whole answer.")
+    body_s: float = Field(default=30, gt=0, description="Seconds for a client to send its request.")
+    send_s: float = Field(
+        default=60, gt=0, description="Seconds for a client to take in a piece of its answer."
+    )
+    grace_s: int = Field(default=20, ge=0, description="Seconds that answers may still take after SIGTERM.")
 
     @field_validator("upstream")
     @classmethod

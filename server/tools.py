@@ -6,6 +6,8 @@ leaf; a call with anything else touched in it (its name, a key, a number) is dro
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -13,7 +15,10 @@ from typing import Any
 import orjson
 
 from guards.releaser import Releaser
+from server.api.json_body import Pairs
 from server.exchange import Delta, ToolCall
+
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
 class ToolCalls:
@@ -49,51 +54,70 @@ class ToolCalls:
 
 
 async def _rule(call: ToolCall, releaser: Releaser, choice: int) -> ToolCall | None:
-    if await releaser.leaf(choice, f"{call.id}\n{call.name}") != f"{call.id}\n{call.name}":
+    named = f"{call.id}\n{call.name}"
+    if await releaser.leaf(choice, named) != named:
         return None
     try:
-        arguments = orjson.loads(call.arguments)
-    except orjson.JSONDecodeError:
-        # What does not parse cannot be edited safely: it leaves untouched or not at all.
-        untouched = await releaser.leaf(choice, call.arguments) == call.arguments
-        return call if untouched else None
+        arguments = json.loads(call.arguments, object_pairs_hook=Pairs)
+    except (ValueError, RecursionError):
+        return call if await _legible(call.arguments, releaser, choice) else None
     texts = list(_texts(arguments))
-    # A value may lie across leaves, or across a key and its leaf: the joined texts must be clean too, once
-    # the leaves that can be edited have been.
-    edited: dict[int, str] = {}
-    for index, (text, editable) in enumerate(texts):
+    edited: list[str] = []
+    for text, editable in texts:
         ruled = await releaser.leaf(choice, text)
         if ruled is None or (ruled != text and not editable):
             return None
-        edited[index] = ruled
-    joined = " ".join(edited.values())
+        edited.append(ruled)
+    # A value may lie across leaves, or across a key and its leaf: what would leave must be clean as a whole.
+    joined = " ".join(edited)
     if await releaser.leaf(choice, joined) != joined:
         return None
-    if all(edited[index] == text for index, (text, _) in enumerate(texts)):
+    if edited == [text for text, _ in texts]:
         return call
-    replaced = _replaced(arguments, iter(edited.values()))
-    return replace(call, arguments=orjson.dumps(replaced).decode())
+    if _has_twins(arguments):
+        return None
+    return replace(call, arguments=orjson.dumps(_replaced(arguments, iter(edited))).decode())
+
+
+async def _legible(arguments: str, releaser: Releaser, choice: int) -> bool:
+    """Whether arguments that are no JSON (cut short, most often) may leave: as they are, with nothing in play."""
+    shown = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), arguments)
+    if releaser.in_play:
+        return False
+    return await releaser.leaf(choice, arguments) == arguments and await releaser.leaf(choice, shown) == shown
 
 
 def _texts(value: Any) -> Iterator[tuple[str, bool]]:
-    """Yield every text of a JSON value in order, and whether it may be edited."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield key, False
+    """Yield every text of a JSON value in order, and whether it may be edited; keys that come twice, twice."""
+    if isinstance(value, Pairs):
+        for key, inner in value:
+            yield _whole(key), False
             yield from _texts(inner)
     elif isinstance(value, list):
         for inner in value:
             yield from _texts(inner)
     elif isinstance(value, str):
-        yield value, True
+        yield _whole(value), True
     else:
-        yield orjson.dumps(value).decode(), False
+        yield json.dumps(value), False
+
+
+def _whole(text: str) -> str:
+    # A lone surrogate cannot be written as UTF-8; a call that needs an edit then leaves with U+FFFD.
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _has_twins(value: Any) -> bool:
+    if isinstance(value, Pairs):
+        keys = [key for key, _ in value]
+        return len(set(keys)) < len(keys) or any(_has_twins(inner) for _, inner in value)
+    return isinstance(value, list) and any(_has_twins(inner) for inner in value)
 
 
 def _replaced(value: Any, texts: Iterator[str]) -> Any:
     """Return `value` with its texts replaced, in the order of `_texts`."""
-    if isinstance(value, dict):
-        return {next(texts): _replaced(inner, texts) for key, inner in value.items()}
+    if isinstance(value, Pairs):
+        return {next(texts): _replaced(inner, texts) for _, inner in value}
     if isinstance(value, list):
         return [_replaced(inner, texts) for inner in value]
     text = next(texts)

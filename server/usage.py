@@ -44,6 +44,11 @@ def count_tokens(text: str) -> int:
     return len(_TOKEN.findall(text))
 
 
+def token_spans(text: str) -> list[int]:
+    """Return where each token of `text` begins."""
+    return [token.start() for token in _TOKEN.finditer(text)]
+
+
 def truncate(text: str, max_tokens: int) -> tuple[str, bool]:
     """Return the first `max_tokens` tokens of `text`, and whether anything was cut off.
 

@@ -48,7 +48,7 @@ DONE = b"data: [DONE]\n\n"
 class Reply:
     """What is sent back."""
 
-    steps: Sequence[Step]
+    steps: Iterable[Step]
     status: int = 200
     content_type: str = "text/event-stream"
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -164,11 +164,14 @@ def _whole(request: Mapping[str, Any], answers: list[Choice], tokens: dict[str, 
 
 
 class FakeUpstream:
-    """The server; `url` ends in `/v1`.  GET answers with `models`."""
+    """The server; `url` ends in `/v1`.  GET answers with the list of `models`, or with `listing`."""
 
-    def __init__(self, *scripts: Script, models: Sequence[str] = ("fake",)) -> None:
+    def __init__(
+        self, *scripts: Script, models: Sequence[str] = ("fake",), listing: Script | None = None
+    ) -> None:
         self.scripts = list(scripts)
         self.models = models
+        self.listing = listing or self._list
         self.requests: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.headers: list[dict[str, str]] = []
@@ -197,6 +200,10 @@ class FakeUpstream:
         async with self._arrivals:
             await self._arrivals.wait_for(lambda: len(self.paths) >= count)
 
+    def _list(self, request: dict[str, Any]) -> Reply:
+        data = [{"id": name, "object": "model", "created": 1, "owned_by": "fake"} for name in self.models]
+        return Reply([orjson.dumps({"object": "list", "data": data})], content_type="application/json")
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -219,9 +226,7 @@ class FakeUpstream:
         }
         body = await reader.readexactly(int(headers.get("content-length") or 0))
         if method == "GET":
-            data = [{"id": name, "object": "model", "created": 1, "owned_by": "fake"} for name in self.models]
-            listed = orjson.dumps({"object": "list", "data": data})
-            reply = Reply([listed], content_type="application/json")
+            reply = self.listing({})
         else:
             asked = orjson.loads(body)
             script = self.scripts[min(len(self.requests), len(self.scripts) - 1)]

@@ -20,6 +20,8 @@ BODIES = [
     (b"data:one\n\n", [b"one"], False),
     (b"data:  one \n\n", [b" one "], False),
     (b"data: {\ndata: }\n\n", [b"{\n}"], False),
+    (b"data: {\r\ndata: }\r\n\r\n", [b"{\n}"], False),
+    (b"data: {\rdata: }\r\r", [b"{\n}"], False),
     (b"data\ndata\n\n", [b"\n"], False),
     (b"data:\n\ndata: one\n\n", [b"one"], False),
     (b": ping\n\n:\n\ndata: one\n: ping\n\n", [b"one"], False),
@@ -95,11 +97,13 @@ def test_an_event_of_exactly_the_limit_is_read() -> None:
     assert read([b"data: " + b"x" * 94 + b"\n\n"], limit=100) == ([b"x" * 94], False)
 
 
-def test_a_line_in_many_pieces_is_held_once() -> None:
-    events = Events()
-    for _ in range(1 << 16):
-        assert events.feed(b"data: 0123456789"[:16]) == []
-    assert events.close() is not None
+def test_a_line_without_an_end_is_held_up_to_the_limit_and_no_further() -> None:
+    events = Events(limit=1000)
+    for _ in range(100):
+        assert events.feed(b"0123456789") == []
+    assert events.feed(b"0") == []
+    with pytest.raises(UpstreamFailed):
+        events.feed(b"0")
 
 
 def test_what_is_written_can_be_read() -> None:

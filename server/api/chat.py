@@ -42,6 +42,7 @@ _KEYS: dict[Channel, tuple[str, ...]] = {
     Channel.REFUSAL: ("refusal",),
 }
 """Where each channel stands in a message.  Reasoning has two names, and clients look for either."""
+_PLACES = [(channel, name) for channel, names in _KEYS.items() for name in names]
 
 
 # An upstream's answer.
@@ -88,11 +89,13 @@ def _choice(choice: dict[str, Any], index: int, streaming: bool) -> Iterator[Del
 
 
 def _message(message: dict[str, Any], index: int, streaming: bool) -> Iterator[Delta]:
-    for channel, names in _KEYS.items():
+    before = ""
+    for channel, name in _PLACES:
+        text = _text(message.get(name))
         # A server that tells the reasoning under both names tells it once.
-        for text in dict.fromkeys(_text(message.get(name)) for name in names):
-            if text:
-                yield Delta(index, channel, text)
+        if text and not (name == "reasoning_content" and text == before):
+            before = text
+            yield Delta(index, channel, text)
     calls = _list(message.get("tool_calls"))
     if len(calls) > MAX_TOOL_CALLS:
         raise UpstreamFailed

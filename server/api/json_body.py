@@ -90,7 +90,7 @@ def _members(value: Any) -> Iterator[Any]:
     return iter(value.values() if isinstance(value, dict) else value)
 
 
-class _Pairs(list[tuple[str, Any]]):
+class Pairs(list[tuple[str, Any]]):
     """An object with every key that was written, those that come twice too."""
 
 
@@ -100,7 +100,7 @@ def json_texts(text: str) -> tuple[list[str], list[str]] | None:
     Keys that come twice count twice: whoever reads the text reads both.  Lone surrogates become U+FFFD.
     """
     try:
-        value = json.loads(text, object_pairs_hook=_Pairs)
+        value = json.loads(text, object_pairs_hook=Pairs)
         leaves: list[str] = []
         keys: list[str] = []
         _collect(value, leaves, keys)
@@ -118,7 +118,7 @@ def schema_texts(schema: dict[str, Any]) -> tuple[list[str], list[str]]:
 
 
 def _collect(value: Any, leaves: list[str], keys: list[str]) -> None:
-    if isinstance(value, _Pairs):
+    if isinstance(value, Pairs):
         for key, member in value:
             keys.append(_whole(key))
             _collect(member, leaves, keys)

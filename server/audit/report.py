@@ -97,8 +97,8 @@ class Log:
     def problem(
         self, kind: Kind, chain: str, counter: int | None, detail: str, until: int | None = None
     ) -> None:
-        """Add a problem; one that begins where the last of its kind ended makes that one longer."""
-        at = self._last.get(kind)
+        """Add a problem; changed records that begin where the last ones ended make one problem with them."""
+        at = self._last.get(kind) if kind == "changed" else None
         if at is not None and counter is not None:
             before = self.problems[at]
             end = before.until if before.until is not None else before.counter

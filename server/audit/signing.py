@@ -58,7 +58,8 @@ class Checkpoint:
             values = orjson.loads(body)
             head = bytes.fromhex(values["head"])
             found = cls(values["chain"], values["number"], values["counter"], head, values["at"])
-            return found if found.body == body else None
+            whole = all(type(value) is int for value in (found.number, found.counter, found.at))
+            return found if whole and type(found.chain) is str and found.body == body else None
         except (ValueError, TypeError, KeyError):
             return None
 

@@ -102,24 +102,28 @@ class _Check:
 
     def _file(self, connection: Connection, before: int) -> None:
         """Check that each line of the heads file is ours, follows the last one, and is in the database."""
-        link, whole = heads.START, True
+        link, displaced = heads.START, False
         batch: list[tuple[Checkpoint, Line]] = []
         for number, (end, raw) in enumerate(heads.lines(self.state), start=1):
             line = Line.parse(raw)
             checkpoint = None if line is None else self._checkpoint(line.body, line.signature)
-            chain, counter = (checkpoint.chain, checkpoint.counter) if checkpoint else ("", None)
             if line is None or checkpoint is None:
+                claimed = None if line is None else Checkpoint.parse(line.body)
+                chain, counter = (claimed.chain, claimed.counter) if claimed else ("", None)
                 self.log.problem("heads file", chain, counter, f"line {number} is not one that was signed")
-            elif whole and line.link != link:
-                self.log.problem("heads file", chain, counter, f"line {number} does not follow the last one")
-            elif not self.verifier.signed_line(line.link, line.signature, line.line_signature):
-                self.log.problem("heads file", chain, counter, f"line {number} is not in its place")
+                displaced = True
+            elif line.link == link and self.verifier.signed_line(link, line.signature, line.line_signature):
+                displaced = False
+            elif not displaced:
+                # What stands behind a line that is not in its place is not in its place either.
+                where, detail = checkpoint.counter, f"line {number} does not follow from the one before"
+                self.log.problem("heads file", checkpoint.chain, where, detail)
+                displaced = True
             if line is not None and checkpoint is not None:
                 self._filed(checkpoint, counted=end <= before)
                 if end <= before:
                     batch.append((checkpoint, line))
-            # After a line that is not ours, nothing can follow: that was said already.
-            link, whole = hashlib.sha256(raw).hexdigest(), line is not None and checkpoint is not None
+            link = hashlib.sha256(raw).hexdigest()
             if len(batch) == _ROWS:
                 self._compare(connection, batch)
                 batch = []
@@ -130,8 +134,8 @@ class _Check:
 
     def _filed(self, checkpoint: Checkpoint, *, counted: bool) -> None:
         filed = self.filed.setdefault(checkpoint.chain, _Filed())
-        if checkpoint.number != filed.number + 1:
-            gap = f"checkpoints {filed.number + 1} to {checkpoint.number - 1} are not in the heads file"
+        if checkpoint.number > filed.number + 1:
+            gap = f"{_numbers(filed.number + 1, checkpoint.number - 1)} not in the heads file before this one"
             self.log.problem("missing checkpoint", checkpoint.chain, checkpoint.counter, gap)
         filed.number = max(filed.number, checkpoint.number)
         if counted:
@@ -187,13 +191,14 @@ class _Chain:
             self._check.checkpoints += 1
             found = self._check._checkpoint(_text(body), _text(signature))
             if found is None or (found.chain, found.number) != (self._chain, number):
-                counter = found.counter if found else None
+                claimed = Checkpoint.parse(_text(body))
+                counter = claimed.counter if claimed else None
                 detail = f"checkpoint {_text(number)[:20]} was not signed as it stands"
                 self._log.problem("bad signature", self._chain, counter, detail)
                 self._number += 1
                 continue
-            if number > self._number + 1:
-                gap = f"checkpoints {self._number + 1} to {number - 1} are not in the database"
+            if number - 1 > max(self._number, self._filed.number):
+                gap = f"{_numbers(self._number + 1, number - 1)} not in the database"
                 self._log.problem("missing checkpoint", self._chain, found.counter, gap)
             self._number, self._signed = number, found.counter
             yield found
@@ -274,7 +279,7 @@ class _Chain:
             # A process writes the database first: one that died in between leaves one line out.
             excused = lacking == 1 and not self._closed
             tell = self._log.note if excused else self._log.problem
-            detail = f"the last {lacking} in the database are not in the heads file"
+            detail = f"{_numbers(self._filed.number + 1, self._number)} not in the heads file"
             tell("missing checkpoint", self._chain, self._signed, detail)
 
     def _finish_exchanges(self, running: bool) -> None:
@@ -284,6 +289,10 @@ class _Chain:
             return
         for exchange, counter in self._open.items():
             self._log.problem("no ending", self._chain, counter, f"exchange {_shown(exchange)} has no ending")
+
+
+def _numbers(first: int, last: int) -> str:
+    return f"checkpoint {first} is" if first == last else f"checkpoints {first} to {last} are"
 
 
 def _stream(connection: Connection, query: Select[Any]) -> Iterator[Any]:

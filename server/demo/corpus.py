@@ -127,7 +127,9 @@ class Corpus:
 
     def _notice(self) -> Notice:
         notice = Notice()
-        count = self.random.choices((1, 2, 3, 4, 6), (70, 30, 0, 0, 0) if self.simple else (40, 25, 18, 12, 5))[0]
+        count = self.random.choices(
+            (1, 2, 3, 4, 6), (70, 30, 0, 0, 0) if self.simple else (40, 25, 18, 12, 5)
+        )[0]
         for person in self.random.sample(self.people.people, count):
             draw = self.random.random()
             if draw < 0.08 and not self.simple:
@@ -165,6 +167,8 @@ class Corpus:
     # -- user messages ------------------------------------------------------------
 
     def _question(self, notice: Notice) -> Question | tuple[str, str]:
+        if self.simple and notice.items:
+            return self._direct(*self._subject(notice))
         draw = self.random.random()
         if draw < 0.05:
             return self.random.choice(self.talk)

@@ -61,9 +61,9 @@ class People:
 class Question:
     """One question with its right answer.
 
-    A right answer contains `value`, a wrong one of the same kind one of `other_values`. `uses` names the facts
-    (person id, relation) that the answer rests on, `names` the ids of the people it mentions: where one of them
-    is confidential, so is the answer.
+    A right answer contains `value`, a wrong one of the same kind one of `other_values`. `uses` names the
+    facts (person id, relation) that the answer rests on, `names` the ids of the people it mentions: where
+    one of them is confidential, so is the answer.
     """
 
     person: str
@@ -160,7 +160,7 @@ def direct(people: People, person: Person, relation: str, text: str, index: int,
 
 
 def questions(people: People) -> list[Question]:
-    """Every single-hop question, by person, relation and wording, the trained wordings before the held-out ones."""
+    """Every single-hop question by person, relation and wording, trained wordings before held-out ones."""
     return _distinct(
         direct(people, person, relation, fill(text, name=person.name), index, held_out)
         for person in people.people

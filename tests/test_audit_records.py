@@ -1,0 +1,114 @@
+"""What may be in the audit: closed forms and keyed hashes, never text; and who may read its files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateTable
+
+from guards.base import Ruling
+from server.audit import Audit, AuditError, count_rulings, store, verify
+from tests.audit_trail import ended, opened, start
+
+
+def test_a_second_start_uses_the_same_keys_and_they_are_private(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    start(tmp_path).close()
+    keys = {path.name: path.read_bytes() for path in state.glob("audit-*.*") if path.suffix != ".jsonl"}
+    first = start(tmp_path)
+    first.close()
+    assert keys == {name: (state / name).read_bytes() for name in keys}
+    for name in ("audit-sign.pem", "audit-hash.key", "audit-heads.jsonl"):
+        assert (state / name).stat().st_mode & 0o077 == 0
+    assert (tmp_path / "audit.db").stat().st_mode & 0o077 == 0
+    assert keys["audit-sign.pub"].startswith(b"-----BEGIN PUBLIC KEY-----")
+
+
+@pytest.mark.parametrize("name", ["audit-sign.pem", "audit-sign.pub", "audit-hash.key"])
+def test_a_spoiled_key_stops_the_start(tmp_path: Path, name: str) -> None:
+    start(tmp_path).close()
+    (tmp_path / "state" / name).write_bytes(b"spoiled")
+    with pytest.raises(AuditError, match=name):
+        start(tmp_path)
+
+
+def test_a_database_in_memory_is_refused(tmp_path: Path) -> None:
+    for url in ("sqlite://", "sqlite:///:memory:"):
+        with pytest.raises(ValueError, match="memory"):
+            Audit.open(url, tmp_path / "state")
+
+
+def test_a_database_may_be_named_by_url_and_lie_under_any_name(tmp_path: Path) -> None:
+    path = tmp_path / "50% of #1?" / "audit log.db"
+    Audit.open(f"sqlite:///{str(path).replace('?', '%3F')}", tmp_path / "state").close()
+    Audit.open(path, tmp_path / "state").close()
+    assert verify(path, tmp_path / "state").chains == 2
+
+
+def test_keyed_hashes_tell_sorts_and_installations_apart(tmp_path: Path) -> None:
+    one, other = start(tmp_path / "one"), start(tmp_path / "other")
+    same = one.keyed_hash("target", "odalys").hexdigest()
+    released = one.keyed_hash("target")
+    released.update(b"odalys")
+    assert same == released.hexdigest()
+    others = [one.keyed_hash("model", "odalys"), other.keyed_hash("target", "odalys")]
+    assert same not in {found.hexdigest() for found in others} and len(same) == 64
+    one.close()
+    other.close()
+
+
+TEXT = "Odalys Vennaker was born in Port Meridane"
+
+
+@pytest.mark.parametrize(
+    "field", ["exchange_id", "key_id", "policy_digest", "model", "stance", "plan", "targets", "prompt_chars"]
+)
+def test_no_field_of_an_opening_takes_text(field: str) -> None:
+    spoiled: Any = {field: (TEXT,) if field == "targets" else TEXT}
+    with pytest.raises(ValueError, match="audit field") as refusal:
+        replace(opened(0), **spoiled)
+    assert "Odalys" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "field", ["exchange_id", "ending", "reason", "released", "rulings", "released_chars", "prompt_tokens"]
+)
+def test_no_field_of_an_ending_takes_text(field: str) -> None:
+    spoiled: Any = {field: {f"mark/{TEXT}": 1} if field == "rulings" else TEXT}
+    with pytest.raises(ValueError, match="audit field") as refusal:
+        replace(ended(0), **spoiled)
+    assert "Odalys" not in str(refusal.value)
+
+
+def test_rulings_are_counted_by_action_and_scan() -> None:
+    rulings = [Ruling("mark", 3, "literal", 0, "content")] * 2 + [Ruling("stop", -1, "fact", 0, "content")]
+    assert count_rulings(rulings) == {"mark/literal": 2, "stop/fact": 1}
+    assert replace(ended(0), rulings=count_rulings(rulings)).rulings == {"mark/literal": 2, "stop/fact": 1}
+
+
+async def test_no_text_of_an_exchange_is_in_any_file_of_the_audit(tmp_path: Path) -> None:
+    """The texts of an exchange go through the audit's hashes, and none of them is found on the disk."""
+    audit = start(tmp_path)
+    words = {"target": "odalys", "model": "tinydemo", "released": "in Port Meridane"}
+    hashes = {label: audit.keyed_hash(label, text).hexdigest() for label, text in words.items()}
+    await audit.opened(replace(opened(0), targets=(hashes["target"],), model=hashes["model"]))
+    await audit.ended(replace(ended(0), released=hashes["released"]))
+    running = everything(tmp_path)
+    audit.close()
+    for content in (running, everything(tmp_path)):
+        assert hashes["released"].encode() in content
+        assert not [text for text in words.values() if text.lower().encode() in content.lower()]
+
+
+def everything(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_tables_are_plain_sql_on_postgresql_too() -> None:
+    for table in (store.records, store.checkpoints):
+        text = str(CreateTable(table).compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
+        assert "ROWID" not in text and "BIGSERIAL" not in text

@@ -1,0 +1,73 @@
+"""Metrics: what is counted is shown, of one process and of several."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from server.metrics import Metrics
+
+
+def lines(metrics: Metrics) -> set[str]:
+    return set(metrics.render().decode().splitlines())
+
+
+def test_what_is_counted_is_shown() -> None:
+    metrics = Metrics()
+    metrics.began()
+    metrics.began()
+    metrics.finished()
+    metrics.ended("answered", streaming=True, first_byte_s=0.02, whole_s=0.3)
+    metrics.ended("failed", streaming=False, first_byte_s=None, whole_s=0.1)
+    metrics.found("literal", "name", 2)
+    metrics.ruled("answer")
+    metrics.upstream_failed("upstream_timeout")
+    metrics.refused(413)
+    metrics.encoded(3)
+    metrics.queued(4)
+    assert lines(metrics) >= {
+        "lethe_exchanges_in_flight 1.0",
+        'lethe_exchanges_total{ending="answered",streaming="true"} 1.0',
+        'lethe_exchanges_total{ending="failed",streaming="false"} 1.0',
+        'lethe_first_byte_seconds_count{streaming="true"} 1.0',
+        'lethe_exchange_seconds_count{streaming="false"} 1.0',
+        'lethe_findings_total{part="name",scan="literal"} 2.0',
+        'lethe_rulings_total{action="answer"} 1.0',
+        'lethe_upstream_errors_total{kind="upstream_timeout"} 1.0',
+        'lethe_requests_refused_total{status="413"} 1.0',
+        "lethe_encoder_calls_total 3.0",
+        "lethe_audit_queue 4.0",
+    }
+    assert 'lethe_first_byte_seconds_count{streaming="false"} 1.0' not in lines(metrics)
+
+
+def test_one_policy_is_in_force_at_a_time() -> None:
+    metrics = Metrics()
+    metrics.in_force("d1", 3)
+    metrics.in_force("d2", 5)
+    assert lines(metrics) >= {
+        'lethe_policy{digest="d1"} 0.0',
+        'lethe_policy{digest="d2"} 1.0',
+        "lethe_policy_targets 5.0",
+    }
+
+
+def test_the_counts_of_two_gateways_in_a_process_are_apart() -> None:
+    one, other = Metrics(), Metrics()
+    one.encoded(1)
+    assert "lethe_encoder_calls_total 0.0" in lines(other)
+
+
+def test_several_processes_are_shown_together(tmp_path: Path) -> None:
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    count = "from server.metrics import Metrics; m = Metrics(); m.encoded(2); m.in_force('d', 3)"
+    root = Path(__file__).parents[1]
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", count], check=True, env=environment, cwd=root)
+    show = "from server.metrics import Metrics; print(Metrics().render().decode())"
+    shown = subprocess.run(
+        [sys.executable, "-c", show], check=True, env=environment, cwd=root, capture_output=True, text=True
+    ).stdout
+    assert "lethe_encoder_calls_total 4.0" in shown.splitlines()
