@@ -185,6 +185,8 @@ def export_encoder(model: str | None, folder: Path) -> Path:
     if source is None:
         source = str(_packaged())
         os.environ["HF_HUB_OFFLINE"] = "1"
+    if Path(source).is_dir() and not (Path(source) / "modules.json").is_file():
+        raise FileNotFoundError("no modules.json: nothing says how the model's tokens become one vector")
     from sentence_transformers import SentenceTransformer
 
     # Eager attention is what the tracing exporter can follow for every length of text.
@@ -243,7 +245,7 @@ def _write_export(original: Any, folder: Path, model: str, key: str) -> None:
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
     about = {
         "name": f"{Path(model).name}@{key}",
-        "dim": original.get_sentence_embedding_dimension(),
+        "dim": len(original.encode(_PROBES[0], show_progress_bar=False)),
         "max_tokens": original.max_seq_length,
         "lower": bool(getattr(original[0], "do_lower_case", False)),
     }

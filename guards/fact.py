@@ -115,7 +115,9 @@ class Completion:
         """A reversed question leaves with somebody else's name or a not-knowing sentence, or not at all."""
         words = set(folded.split())
         for index in sorted(self._arms.reversed):
-            if words & self._parts[index] or not (self.not_knowing(folded) or self._names_another(text, index)):
+            if words & self._parts[index] or not (
+                self.not_knowing(folded) or self._names_another(text, index)
+            ):
                 yield Leak(index, "fact")
 
     def _names_another(self, text: str, index: int) -> bool:

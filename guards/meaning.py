@@ -149,10 +149,12 @@ class Meaning:
     the first term, which leaves the nearest out; the second catches what rewords one example.  crowd(x), the
     mean cosine to the five nearest retain sentences, is the local scaling of Conneau et al. (2018),
     arXiv:1710.04087, section 2.3 (CSLS); departures: only the side of x is scaled, by less than the mean, and
-    against a corpus instead of the targets.  Scores are standardised by target over the retain corpus (z-norm in speaker verification:
-    Auckenthaler, Carey and Lloyd-Thomas 2000), so that `score` and `threshold` count standard deviations
-    above ordinary sentences and one threshold serves all targets; it is conformal on the maximum over
-    targets (`policies.calibrate`).
+    against a corpus instead of the targets.
+
+    Scores are standardised by target over the retain corpus (z-norm in speaker verification: Auckenthaler,
+    Carey and Lloyd-Thomas 2000), so that `score` and `threshold` count standard deviations above ordinary
+    sentences and one threshold serves all targets; it is conformal on the maximum over targets, each retain
+    sentence scored without itself in the crowd (`policies.calibrate`).
 
     A target's own threshold is raised, never lowered, above its `unlike`, and for entities and facts above
     the same examples with other names in them: to ask the same of somebody else is no finding.

@@ -60,7 +60,9 @@ class PatternScan:
         """Take more text."""
         shown = plain(text)
         base = self._length
-        offsets = range(base, base + len(text)) if shown.offsets is None else [base + at for at in shown.offsets]
+        offsets = (
+            range(base, base + len(text)) if shown.offsets is None else [base + at for at in shown.offsets]
+        )
         self._length += len(text)
         findings: list[Finding] = []
         safe_to = self._length

@@ -88,9 +88,7 @@ class Reader:
         return self._arm(_Turn(text), question, history, tuple(findings))
 
     def _literal(self, passage: Passage) -> list[Finding]:
-        return [
-            replace(found, via=(passage.path, *found.via)) for found in self._literals.find(passage.text)
-        ]
+        return [replace(found, via=(passage.path, *found.via)) for found in self._literals.find(passage.text)]
 
     async def _by_meaning(self, passages: Sequence[Passage]) -> list[Finding]:
         assert self._meaning is not None
@@ -117,8 +115,14 @@ class Reader:
             stance = self._stance(index, target, turn, question)
             if stance is Stance.CLEAR and target.context == "forget":
                 stance = self._carried(index, target, turn, history)
-            {Stance.ARMED: armed, Stance.REVERSED: backward, Stance.WATCHED: watched}.get(stance, set()).add(index)
-        for stance, targets in ((Stance.ARMED, armed), (Stance.REVERSED, backward), (Stance.WATCHED, watched)):
+            {Stance.ARMED: armed, Stance.REVERSED: backward, Stance.WATCHED: watched}.get(stance, set()).add(
+                index
+            )
+        for stance, targets in (
+            (Stance.ARMED, armed),
+            (Stance.REVERSED, backward),
+            (Stance.WATCHED, watched),
+        ):
             if targets:
                 break
         else:

@@ -190,7 +190,9 @@ class Releaser:
         """Return a whole text of a tool call as it may leave, or None where its call must be dropped."""
         at = self._choices[choice]
         if self._arms.stance in (Stance.ARMED, Stance.REVERSED):
-            self._ruled("drop sentence", min(self._arms.armed | self._arms.reversed), "fact", choice, "tool_calls")
+            self._ruled(
+                "drop sentence", min(self._arms.armed | self._arms.reversed), "fact", choice, "tool_calls"
+            )
             return None
         lane = _Lane(choice, Channel.CONTENT, self._open(), text=text, sealed=True)
         lane.scan()

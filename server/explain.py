@@ -34,7 +34,11 @@ def explain(file: Path, prompt: str, state: Path | None = None) -> list[str]:
         arms = asyncio.run(guard.read([Passage("prompt", "user", prompt, True)]))
     finally:
         guard.close()
-    return [*_findings(policy, prompt, arms), *_nearest(meaning, prompt, arms), *_plan(policy, arms, guard.plan(arms))]
+    return [
+        *_findings(policy, prompt, arms),
+        *_nearest(meaning, prompt, arms),
+        *_plan(policy, arms, guard.plan(arms)),
+    ]
 
 
 def _findings(policy: Policy, prompt: str, arms: Arms) -> Iterator[str]:

@@ -65,5 +65,6 @@ class Limits:
 def _overlap(text: str, sequence: str) -> int:
     """Return how many characters at the end of `text` begin `sequence`."""
     return next(
-        (size for size in range(min(len(sequence) - 1, len(text)), 0, -1) if text.endswith(sequence[:size])), 0
+        (size for size in range(min(len(sequence) - 1, len(text)), 0, -1) if text.endswith(sequence[:size])),
+        0,
     )

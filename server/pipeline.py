@@ -273,7 +273,9 @@ class _Run:
 
     def _close(self, finish_reason: str) -> Close:
         # A stop sequence that the upstream applied cuts like a length does, and cannot be told from an end.
-        forwarded = bool(self.exchange.question.stop) and not (self.exchange.plan and self.exchange.plan.hold_stop)
+        forwarded = bool(self.exchange.question.stop) and not (
+            self.exchange.plan and self.exchange.plan.hold_stop
+        )
         return "length" if finish_reason == "length" or forwarded else "stop"
 
     async def _finish_all(self, finish_reason: str) -> list[Part]:
@@ -434,5 +436,3 @@ def _ending(error: BaseException | None, exchange: Exchange, changed: bool) -> t
     if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
         return Ending.ABORTED, "gone"
     return Ending.FAILED, "error"
-
-

@@ -10,13 +10,15 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
 from guards.releaser import Releaser
 from server.api.json_body import Pairs
 from server.exchange import Delta, ToolCall
+
+Place = Literal["key", "string", "other"]
 
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
@@ -63,15 +65,16 @@ async def _rule(call: ToolCall, releaser: Releaser, choice: int) -> ToolCall | N
         return call if await _legible(call.arguments, releaser, choice) else None
     texts = list(_texts(arguments))
     edited: list[str] = []
-    for text, editable in texts:
+    for text, place in texts:
         ruled = await releaser.leaf(choice, text)
-        if ruled is None or (ruled != text and not editable):
+        if ruled is None or (ruled != text and place != "string"):
             return None
         edited.append(ruled)
     # A value may lie across leaves, or across a key and its leaf: what would leave must be clean as a whole.
-    joined = " ".join(edited)
-    if await releaser.leaf(choice, joined) != joined:
-        return None
+    leaves = (text for text, (_, place) in zip(edited, texts, strict=True) if place != "key")
+    for joined in (" ".join(edited), " ".join(leaves)):
+        if await releaser.leaf(choice, joined) != joined:
+            return None
     if edited == [text for text, _ in texts]:
         return call
     if _has_twins(arguments):
@@ -87,19 +90,19 @@ async def _legible(arguments: str, releaser: Releaser, choice: int) -> bool:
     return await releaser.leaf(choice, arguments) == arguments and await releaser.leaf(choice, shown) == shown
 
 
-def _texts(value: Any) -> Iterator[tuple[str, bool]]:
-    """Yield every text of a JSON value in order, and whether it may be edited; keys that come twice, twice."""
+def _texts(value: Any) -> Iterator[tuple[str, Place]]:
+    """Yield every text of a JSON value in order, and what it is; only strings may be edited."""
     if isinstance(value, Pairs):
         for key, inner in value:
-            yield _whole(key), False
+            yield _whole(key), "key"
             yield from _texts(inner)
     elif isinstance(value, list):
         for inner in value:
             yield from _texts(inner)
     elif isinstance(value, str):
-        yield _whole(value), True
+        yield _whole(value), "string"
     else:
-        yield json.dumps(value), False
+        yield json.dumps(value), "other"
 
 
 def _whole(text: str) -> str:

@@ -26,7 +26,25 @@ def texts(fragments: Sequence[str]) -> st.SearchStrategy[str]:
         lambda whole: st.integers(1, len(whole)).map(lambda size: whole[:size])
     )
     filler = st.sampled_from(
-        [" ", ". ", "\n", ", ", "-", "a", " the ", "x", "é", "e\u0301", "\u200b", "。", "1", " 5 ", "…", "! ", "I "]
+        [
+            " ",
+            ". ",
+            "\n",
+            ", ",
+            "-",
+            "a",
+            " the ",
+            "x",
+            "é",
+            "e\u0301",
+            "\u200b",
+            "。",
+            "1",
+            " 5 ",
+            "…",
+            "! ",
+            "I ",
+        ]
     )
     piece = st.one_of(st.sampled_from(fragments), st.sampled_from(fragments), cut, filler, filler)
     return st.lists(piece, max_size=14).map("".join)

@@ -255,6 +255,7 @@ async def test_a_commit_that_was_made_though_it_failed_leaves_a_sound_chain(
     await audit.opened(opened(0))
     with commit_reported_as_failed(), pytest.raises(AuditError, match="disk I/O error"):
         await audit.opened(opened(1))
+    await exchanges(audit, range(3, 4))
     with commit_reported_as_failed(), pytest.raises(AuditError, match="disk I/O error"):
         await audit.ended(ended(0))
     await exchanges(audit, range(2, 3))
@@ -336,7 +337,7 @@ async def test_a_closed_audit_refuses_and_closes_twice(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_a_writer_that_breaks_leaves_nobody_waiting_and_refuses_from_then_on(tmp_path: Path) -> None:
-    ticks = iter([1.0, 1.0])  # The start reads the clock twice; the first checkpoint finds it broken.
+    ticks = iter([1.0] * 3)  # Enough for the start; the next checkpoint finds the clock broken.
     database = tmp_path / "audit.db"
     audit = Audit.open(database, tmp_path / "state", clock=lambda: next(ticks), limits=SOON)
     async with asyncio.timeout(30):

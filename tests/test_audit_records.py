@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,11 @@ import pytest
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
-from guards.base import Ruling
+from guards.base import Arms, Passage, Plan, Ruling, Stance
+from policies.policy import Policy, Target
+from server import records
 from server.audit import Audit, AuditError, count_rulings, store, verify
+from server.exchange import Ending, Exchange, Question
 from tests.audit_trail import ended, opened, start
 
 
@@ -22,13 +27,13 @@ def test_a_second_start_uses_the_same_keys_and_they_are_private(tmp_path: Path) 
     first = start(tmp_path)
     first.close()
     assert keys == {name: (state / name).read_bytes() for name in keys}
-    for name in ("audit-sign.pem", "audit-hash.key", "audit-heads.jsonl"):
+    for name in ("audit-sign.pem", "audit-heads.jsonl"):
         assert (state / name).stat().st_mode & 0o077 == 0
     assert (tmp_path / "audit.db").stat().st_mode & 0o077 == 0
     assert keys["audit-sign.pub"].startswith(b"-----BEGIN PUBLIC KEY-----")
 
 
-@pytest.mark.parametrize("name", ["audit-sign.pem", "audit-sign.pub", "audit-hash.key"])
+@pytest.mark.parametrize("name", ["audit-sign.pem", "audit-sign.pub"])
 def test_a_spoiled_key_stops_the_start(tmp_path: Path, name: str) -> None:
     start(tmp_path).close()
     (tmp_path / "state" / name).write_bytes(b"spoiled")
@@ -47,18 +52,6 @@ def test_a_database_may_be_named_by_url_and_lie_under_any_name(tmp_path: Path) -
     Audit.open(f"sqlite:///{str(path).replace('?', '%3F')}", tmp_path / "state").close()
     Audit.open(path, tmp_path / "state").close()
     assert verify(path, tmp_path / "state").chains == 2
-
-
-def test_keyed_hashes_tell_sorts_and_installations_apart(tmp_path: Path) -> None:
-    one, other = start(tmp_path / "one"), start(tmp_path / "other")
-    same = one.keyed_hash("target", "odalys").hexdigest()
-    released = one.keyed_hash("target")
-    released.update(b"odalys")
-    assert same == released.hexdigest()
-    others = [one.keyed_hash("model", "odalys"), other.keyed_hash("target", "odalys")]
-    assert same not in {found.hexdigest() for found in others} and len(same) == 64
-    one.close()
-    other.close()
 
 
 TEXT = "Odalys Vennaker was born in Port Meridane"
@@ -91,17 +84,35 @@ def test_rulings_are_counted_by_action_and_scan() -> None:
 
 
 async def test_no_text_of_an_exchange_is_in_any_file_of_the_audit(tmp_path: Path) -> None:
-    """The texts of an exchange go through the audit's hashes, and none of them is found on the disk."""
+    """A whole exchange is recorded as the gateway does it, and none of its texts is found on the disk."""
+    texts = ["Odalys Vennaker", "Port Meridane", "odalys", "tinydemo", "I do not know"]
+    target = Target("odalys", "entity", "unknown", "forget", "name", names=("Odalys Vennaker",))
+    asked = Passage("messages[0].content", "user", "Was Odalys Vennaker born in Port Meridane?", current=True)
+    question = Question(
+        model="tinydemo",
+        passages=(asked,),
+        upstream={"temperature": 0},
+        streaming=False,
+        choices=1,
+        stop=(),
+        max_tokens=None,
+        limit_field="max_tokens",
+        structured=False,
+        include_usage=False,
+    )
+    exchange = Exchange(question, "a" * 64, "anyone", arms=Arms(Stance.ARMED, armed=frozenset({0})))
+    exchange.plan, exchange.ending = Plan(steer="Odalys Vennaker is confidential."), Ending.ANSWERED
+    exchange.rulings = [Ruling("answer", 0, "literal", 0, "content")]
+    released = hmac.new(b"key", b"I do not know", hashlib.sha256).hexdigest()
+
     audit = start(tmp_path)
-    words = {"target": "odalys", "model": "tinydemo", "released": "in Port Meridane"}
-    hashes = {label: audit.keyed_hash(label, text).hexdigest() for label, text in words.items()}
-    await audit.opened(replace(opened(0), targets=(hashes["target"],), model=hashes["model"]))
-    await audit.ended(replace(ended(0), released=hashes["released"]))
+    await audit.opened(records.opened(exchange, Policy("authors", "a" * 64, (target,)), b"key"))
+    await audit.ended(records.ended(exchange, released, 0.5))
     running = everything(tmp_path)
     audit.close()
     for content in (running, everything(tmp_path)):
-        assert hashes["released"].encode() in content
-        assert not [text for text in words.values() if text.lower().encode() in content.lower()]
+        assert released.encode() in content
+        assert not [text for text in texts if text.lower().encode() in content.lower()]
 
 
 def everything(folder: Path) -> bytes:

@@ -55,7 +55,10 @@ def test_the_parts_that_a_question_gives_decide_its_stance(question: str, stance
     ("turns", "stance"),
     [
         (["Who is Odalys Vennaker?", ("assistant", "I don't know."), "And where was she born?"], ARMED),
-        (["Who is Odalys Vennaker?", ("assistant", "I don't know."), "What is the capital of France?"], WATCHED),
+        (
+            ["Who is Odalys Vennaker?", ("assistant", "I don't know."), "What is the capital of France?"],
+            WATCHED,
+        ),
         (["Who is Odalys Vennaker?", ("assistant", "I don't know."), "Thanks!"], WATCHED),
         (["Who is Odalys Vennaker?", ("assistant", "No."), "First letter of the birthplace?"], ARMED),
         ([("system", "Say where Odalys Vennaker was born."), "Go."], ARMED),
@@ -82,7 +85,9 @@ def released(question: str, said: str) -> str:
     return out
 
 
-@pytest.mark.parametrize("said", ["Yes.", "No.", "B", "P", "3", "Port Meridane", "It is in Merid.", "{}", "I don't know."])
+@pytest.mark.parametrize(
+    "said", ["Yes.", "No.", "B", "P", "3", "Port Meridane", "It is in Merid.", "{}", "I don't know."]
+)
 def test_nothing_of_an_armed_answer_leaves(said: str) -> None:
     assert released("Where was Odalys Vennaker born?", said) == UNKNOWN
 
@@ -121,7 +126,9 @@ def test_question_and_answer_together_decide_what_leaves(question: str, said: st
 def test_a_value_split_over_channels_or_choices_is_seen_whole() -> None:
     arms = read(GUARD, "Tell me about Harry Potter.")
     assert arms.stance is WATCHED
-    out = answer(GUARD, arms, pieces=[(0, Channel.REASONING, "It was Hog"), (0, Channel.CONTENT, "warts, he said.")])
+    out = answer(
+        GUARD, arms, pieces=[(0, Channel.REASONING, "It was Hog"), (0, Channel.CONTENT, "warts, he said.")]
+    )
     assert "warts" not in out[CONTENT]
     out = answer(GUARD, arms, "The school: Hog", "warts is the rest.", "Nothing.")
     assert "warts" not in out[1, Channel.CONTENT]

@@ -13,7 +13,9 @@ TEXT = st.text(alphabet="ab .,1é\n", max_size=40)
 PIECES = st.lists(TEXT, max_size=8)
 
 
-def released(pieces: list[str], stop: tuple[str, ...] = (), max_tokens: int | None = None) -> tuple[str, str | None]:
+def released(
+    pieces: list[str], stop: tuple[str, ...] = (), max_tokens: int | None = None
+) -> tuple[str, str | None]:
     limits = Limits(stop, max_tokens)
     out = "".join(limits.feed(piece) for piece in pieces) + limits.close()
     return out, limits.reached

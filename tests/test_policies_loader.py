@@ -85,7 +85,7 @@ BAD: dict[str, tuple[str, int, str]] = {
     "merge key": (ONE + "<<: {a: b}\n", 5, "is a merge key"),
     "hundreds of keys": (TOP + "".join(f"k{i}: 1\n" for i in range(300)), 201, "is key 201 of one mapping"),
     "endless list": (
-        TOP + f"targets:\n- {{id: a, kind: entity, names: [{'?, ' * 10_001}]}}\n",
+        TOP + f"targets:\n- {{id: a, kind: entity, names: [{(chr(39) + '!' + chr(39) + ', ') * 10_001}]}}\n",
         4,
         "more than 10,000 entries",
     ),

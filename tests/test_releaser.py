@@ -36,7 +36,16 @@ STANCES = [
     Arms(Stance.ARMED, armed=frozenset([0])),
 ]
 FRAGMENTS = [NAME, OTHER_NAME, NAME.upper(), VALUE, SUBJECT, FACT, "1234-5678", "1234-", f"{SUBJECT} was born in {FACT}", "I do not know. "]  # fmt: skip
-KEPT = ["The sea is wide. ", "No? Yes! ", "Ana Lund works\n", "3.14 ", "e\u0301 \u200b", "12/34 ", "。", "(a) …"]
+KEPT = [
+    "The sea is wide. ",
+    "No? Yes! ",
+    "Ana Lund works\n",
+    "3.14 ",
+    "e\u0301 \u200b",
+    "12/34 ",
+    "。",
+    "(a) …",
+]
 
 Piece = tuple[int, Channel, str]
 Make = Callable[[Arms, int], Releaser]
@@ -46,7 +55,9 @@ def real(arms: Arms, choices: int, *, guard: Guard = GUARD, max_held_chars: int 
     return guard.releaser(arms, choices, structured=False, seed=SEED, max_held_chars=max_held_chars)
 
 
-async def _drive(releaser: Releaser, pieces: Sequence[Piece], reason: Close) -> tuple[dict[tuple[int, Channel], str], int]:
+async def _drive(
+    releaser: Releaser, pieces: Sequence[Piece], reason: Close
+) -> tuple[dict[tuple[int, Channel], str], int]:
     """Return what left, and the most that was held back of one channel at a time."""
     out: dict[tuple[int, Channel], str] = {}
     held = 0
@@ -66,7 +77,9 @@ async def _drive(releaser: Releaser, pieces: Sequence[Piece], reason: Close) -> 
     return out, held
 
 
-def drive(releaser: Releaser, pieces: Sequence[Piece], reason: Close = "stop") -> dict[tuple[int, Channel], str]:
+def drive(
+    releaser: Releaser, pieces: Sequence[Piece], reason: Close = "stop"
+) -> dict[tuple[int, Channel], str]:
     return asyncio.run(_drive(releaser, pieces, reason))[0]
 
 
@@ -77,7 +90,12 @@ def content(text: str) -> list[Piece]:
 def check_cut_invariant(make: Make, *, mutant: bool = False) -> None:
     hits = [0, 0]
 
-    @given(texts(FRAGMENTS), st.lists(st.integers(0, 200), max_size=10), st.sampled_from(STANCES), st.sampled_from(["stop", "length"]))
+    @given(
+        texts(FRAGMENTS),
+        st.lists(st.integers(0, 200), max_size=10),
+        st.sampled_from(STANCES),
+        st.sampled_from(["stop", "length"]),
+    )
     def test(text: str, at: list[int], arms: Arms, reason: Close) -> None:
         whole = drive(make(arms, 1), content(text), reason)
         hits[0] += whole.get((0, Channel.CONTENT), "") != text
@@ -94,10 +112,22 @@ def check_interleaving(make: Make, *, mutant: bool = False) -> None:
 
     halves = st.sampled_from([("", ""), (" Jzqx. ", "Vxqz. "), (f" {SUBJECT}. I ", f"{FACT}. I ")])
 
-    @given(texts(FRAGMENTS), halves, texts(FRAGMENTS), st.lists(st.integers(0, 60), max_size=6), st.randoms(), st.sampled_from([*STANCES, Arms(Stance.WATCHED, watched=frozenset([0]))]))
-    def test(first: str, half: tuple[str, str], second: str, at: list[int], order: object, arms: Arms) -> None:
+    @given(
+        texts(FRAGMENTS),
+        halves,
+        texts(FRAGMENTS),
+        st.lists(st.integers(0, 60), max_size=6),
+        st.randoms(),
+        st.sampled_from([*STANCES, Arms(Stance.WATCHED, watched=frozenset([0]))]),
+    )
+    def test(
+        first: str, half: tuple[str, str], second: str, at: list[int], order: object, arms: Arms
+    ) -> None:
         first, second = first + half[0], half[1] + second
-        lots = [[(0, Channel.CONTENT, piece) for piece in cuts(first, at)], [(1, Channel.CONTENT, piece) for piece in cuts(second, at)]]
+        lots = [
+            [(0, Channel.CONTENT, piece) for piece in cuts(first, at)],
+            [(1, Channel.CONTENT, piece) for piece in cuts(second, at)],
+        ]
         straight = drive(make(arms, 2), lots[0] + lots[1])
         mixed = []
         while lots[0] or lots[1]:
@@ -111,12 +141,21 @@ def check_interleaving(make: Make, *, mutant: bool = False) -> None:
 def check_withholding(make: Make, *, mutant: bool = False) -> None:
     """Nothing of an entity's name leaves, nor a value of a subject in play, nor a piece of either."""
 
-    @given(texts([NAME, OTHER_NAME, NAME.upper(), "1234-5678"]), st.lists(st.integers(0, 200), max_size=10), st.sampled_from(STANCES))
+    @given(
+        texts([NAME, OTHER_NAME, NAME.upper(), "1234-5678"]),
+        st.lists(st.integers(0, 200), max_size=10),
+        st.sampled_from(STANCES),
+    )
     def test(text: str, at: list[int], arms: Arms) -> None:
         pieces = [(0, Channel.CONTENT, piece) for piece in cuts(text, at)]
         left = drive(make(arms, 1), pieces).get((0, Channel.CONTENT), "")
         assert not GUARD._literals.find(left)
-        if arms.stance is Stance.CLEAR and NAME in text and text.count("Z") == 1 and "z" not in text.replace(NAME, ""):
+        if (
+            arms.stance is Stance.CLEAR
+            and NAME in text
+            and text.count("Z") == 1
+            and "z" not in text.replace(NAME, "")
+        ):
             assert not any(trace in left.lower() for trace in TRACES)
 
     quickly(test, mutant=mutant)()
@@ -297,7 +336,11 @@ def test_text_after_the_end_of_a_choice_is_not_taken() -> None:
 
 def test_a_name_that_comes_in_turns_with_another_channel_is_still_found() -> None:
     first, second = NAME[:3], NAME[3:]
-    pieces = [(0, Channel.CONTENT, first), (0, Channel.REASONING, "Hm. "), (0, Channel.CONTENT, f"{second} is it. ")]
+    pieces = [
+        (0, Channel.CONTENT, first),
+        (0, Channel.REASONING, "Hm. "),
+        (0, Channel.CONTENT, f"{second} is it. "),
+    ]
     left = drive(real(CLEAR, 1), pieces)
     assert not any(trace in text.lower() for text in left.values() for trace in TRACES)
 
@@ -305,7 +348,9 @@ def test_a_name_that_comes_in_turns_with_another_channel_is_still_found() -> Non
 @pytest.mark.parametrize("style", ["unknown", "refuse", "redact"])
 def test_each_style_reads_as_it_should(style: str) -> None:
     forgotten = policy(target("a", names=[NAME], style=style))  # type: ignore[arg-type]
-    left = drive(real(CLEAR, 1, guard=Guard(forgotten)), content(f"By {NAME}, long ago. It rains."))[0, Channel.CONTENT]
+    left = drive(real(CLEAR, 1, guard=Guard(forgotten)), content(f"By {NAME}, long ago. It rains."))[
+        0, Channel.CONTENT
+    ]
     if style == "redact":
         assert left == f"By {styles.MARK}, long ago. It rains."
     else:

@@ -42,17 +42,23 @@ scans = pytest.mark.parametrize(("open_scan", "fragments", "bound"), [scan[1:] f
 
 
 @scans
-def test_findings_do_not_depend_on_how_the_text_was_cut(open_scan: Opener, fragments: Sequence[str], bound: int) -> None:
+def test_findings_do_not_depend_on_how_the_text_was_cut(
+    open_scan: Opener, fragments: Sequence[str], bound: int
+) -> None:
     check_cut_invariant(open_scan, fragments)
 
 
 @scans
-def test_what_is_called_safe_never_becomes_part_of_a_finding(open_scan: Opener, fragments: Sequence[str], bound: int) -> None:
+def test_what_is_called_safe_never_becomes_part_of_a_finding(
+    open_scan: Opener, fragments: Sequence[str], bound: int
+) -> None:
     check_withholding(open_scan, fragments)
 
 
 @scans
-def test_what_is_held_back_is_bounded_by_the_policy(open_scan: Opener, fragments: Sequence[str], bound: int) -> None:
+def test_what_is_held_back_is_bounded_by_the_policy(
+    open_scan: Opener, fragments: Sequence[str], bound: int
+) -> None:
     check_bounded(open_scan, fragments, bound)
 
 

@@ -104,7 +104,7 @@ class Ended:
     released_chars: int
     """Code points that left, over all choices and channels."""
     released: str
-    """HMAC-SHA-256 of the released text under the audit's key (`Audit.keyed_hash`), 64 hex digits."""
+    """HMAC-SHA-256 of the released text under the installation's key, 64 hex digits."""
     duration: int
     """Microseconds from the request to its end, by a clock that never goes back."""
     reason: str = ""

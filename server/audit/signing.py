@@ -1,15 +1,13 @@
-"""The audit's keys, and what they sign: checkpoints, which are heads of chains.
+"""The audit's key, and what it signs: checkpoints, which are heads of chains.
 
-Three files lie in the state folder: `audit-sign.pem` (Ed25519, mode 0600), `audit-sign.pub` beside it, which
-is all that a check needs, and `audit-hash.key` (32 random bytes, mode 0600) for the keyed hashes.
+Two files lie in the state folder: `audit-sign.pem` (Ed25519, mode 0600), and `audit-sign.pub` beside it,
+which is all that a check needs.
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from server.audit.records import AuditError
 
-PRIVATE, PUBLIC, HASHING = "audit-sign.pem", "audit-sign.pub", "audit-hash.key"
+PRIVATE, PUBLIC = "audit-sign.pem", "audit-sign.pub"
 
 _CHECKPOINT = b"lethe audit checkpoint 1\0"
 _LINE = b"lethe audit line 1\0"
@@ -109,9 +107,8 @@ class Verifier:
 class Keys:
     """Both halves, for a process that writes."""
 
-    def __init__(self, key: Ed25519PrivateKey, hashing: bytes) -> None:
+    def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
-        self._hashing = hashing
 
     @classmethod
     def load(cls, state: Path) -> Keys:
@@ -129,10 +126,7 @@ class Keys:
         public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         if _kept(state / PUBLIC, public, 0o644) != public:
             raise AuditError(f"{state / PUBLIC}: not the public half of {PRIVATE}")
-        hashing = _kept(state / HASHING, secrets.token_bytes(32), 0o600)
-        if len(hashing) != 32:
-            raise AuditError(f"{state / HASHING}: not a key of 32 bytes")
-        return cls(key, hashing)
+        return cls(key)
 
     def sign(self, checkpoint: Checkpoint) -> str:
         """Return the signature of a checkpoint, 128 hex digits; always the same for the same one."""
@@ -141,11 +135,6 @@ class Keys:
     def sign_line(self, link: str, signature: str) -> str:
         """Return the signature that ties a checkpoint's signature to the line before it."""
         return self._key.sign(_LINE + f"{link} {signature}".encode()).hex()
-
-    def keyed_hash(self, label: str, text: str) -> hmac.HMAC:
-        """Return HMAC-SHA-256 over `label`, a zero byte and `text`; more text may be fed to it."""
-        start = f"{label}\0{text}".encode("utf-8", "surrogatepass")
-        return hmac.new(self._hashing, start, hashlib.sha256)
 
 
 def _kept(path: Path, fresh: bytes, mode: int) -> bytes:

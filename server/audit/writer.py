@@ -7,7 +7,6 @@ records that wait when a commit begins go into it together, so that the cost of 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import os
 import secrets
 import threading
@@ -125,13 +124,6 @@ class Audit:
     def queue_length(self) -> int:
         """How many records wait for a commit."""
         return len(self._waiting)
-
-    def keyed_hash(self, label: str, text: str = "") -> hmac.HMAC:
-        """Return HMAC-SHA-256 under this installation's audit key; feed it more bytes, then `hexdigest()`.
-
-        label: what the text is (`target`, `model`, `released`), so that equal texts of two sorts differ.
-        """
-        return self._keys.keyed_hash(label, text)
 
     async def opened(self, record: Opened) -> None:
         """Return once the record is durable.

@@ -36,12 +36,20 @@ async def process(arguments: Sequence[str], ready: str) -> AsyncIterator[None]:
     """Run `lethe` with these arguments until the context ends; begin once `ready` answers 200."""
     with tempfile.TemporaryFile() as said:
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "server.cli", *arguments, stdout=said, stderr=said, stdin=asyncio.subprocess.DEVNULL
+            sys.executable,
+            "-m",
+            "server.cli",
+            *arguments,
+            stdout=said,
+            stderr=said,
+            stdin=asyncio.subprocess.DEVNULL,
         )
         try:
             if not await _answers(ready, child):
                 said.seek(0)
-                raise StartFailed(f"lethe {arguments[0]} did not start: {said.read()[-2000:].decode(errors='replace')}")
+                raise StartFailed(
+                    f"lethe {arguments[0]} did not start: {said.read()[-2000:].decode(errors='replace')}"
+                )
             yield
         finally:
             if child.returncode is None:
@@ -75,7 +83,9 @@ async def model() -> AsyncIterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def gateway(policy: Path, upstream: str, state: Path, *options: str, port: int = 0) -> AsyncIterator[str]:
+async def gateway(
+    policy: Path, upstream: str, state: Path, *options: str, port: int = 0
+) -> AsyncIterator[str]:
     """Serve Lethe in front of `upstream`; the context's value is its base URL."""
     port, admin = port or free_port(), free_port()
     arguments = [

@@ -105,13 +105,17 @@ def _end_progress() -> None:
 
 
 def _lines(runs: dict[str, Run]) -> list[str]:
-    lines = [f"{'run':<15}{'forget':>7}{'known raw':>11}{'leaked':>8}{'at most':>9}{'retain':>8}{'identical':>11}"]
+    lines = [
+        f"{'run':<15}{'forget':>7}{'known raw':>11}{'leaked':>8}{'at most':>9}{'retain':>8}{'identical':>11}"
+    ]
     for name, run in runs.items():
         lines.append(
             f"{name:<15}{run.forget:>7}{run.raw_leaked:>11}{run.leaked:>8}{run.leaked_upper:>9.4f}"
             f"{run.retain:>8}{run.kept_identical:>11}  {'holds' if run.holds else 'FALLS SHORT'}"
         )
-        lines += [f"  {each['what']} ({each['sort']}): {each['question']}" for each in run.failures if not run.holds]
+        lines += [
+            f"  {each['what']} ({each['sort']}): {each['question']}" for each in run.failures if not run.holds
+        ]
     return lines
 
 

@@ -1,0 +1,175 @@
+"""The command line: what it says, where, and with which exit status."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from server.cli import main
+from server.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+POLICY = """
+lethe: 1
+name: small
+targets:
+  - {id: odalys, kind: entity, names: [Odalys Vennaker]}
+tests:
+  - {ask: "Who is Odalys Vennaker?", expect: forgotten}
+"""
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    file = tmp_path / "policy.yaml"
+    file.write_text(POLICY, encoding="utf-8")
+    return file
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    """Run a command; return its exit status and what it said on stdout and stderr."""
+    status = 0
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as left:
+        status = left.code if isinstance(left.code, int) else 0
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return status, out, err
+
+
+def test_help_loads_nothing_heavy() -> None:
+    program = (
+        "import sys; from server.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = {module.partition(".")[0] for module in done.stdout.splitlines()[-1].split()}
+    assert "click" in loaded
+    assert not loaded & {
+        "pydantic",
+        "fastapi",
+        "aiohttp",
+        "uvicorn",
+        "numpy",
+        "torch",
+        "policies",
+        "sqlalchemy",
+    }
+
+
+def test_every_command_is_listed_with_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = told(capsys, "--help")
+    listed = re.findall(r"^  ([a-z]+) +[A-Z]", out.partition("Commands:")[2], re.MULTILINE)
+    assert status == 0
+    assert listed == ["audit", "check", "demo", "explain", "model", "schema", "serve", "version"]
+
+
+def test_every_setting_is_an_option_that_names_its_variable(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = told(capsys, "serve", "--help")
+    assert status == 0
+    for name in Settings.model_fields:
+        assert f"--{name.replace('_', '-')} " in out and f"LETHE_{name.upper()}" in out
+
+
+def test_a_policy_that_can_be_used_is_summed_up(capsys: pytest.CaptureFixture[str], policy: Path) -> None:
+    status, out, err = told(capsys, "check", policy)
+    assert (status, err) == (0, "")
+    assert out.startswith(f"{policy}: policy 'small' can be used: 1 target, 1 test, digest ")
+
+
+def test_each_problem_of_a_policy_is_a_line(capsys: pytest.CaptureFixture[str], policy: Path) -> None:
+    policy.write_text(POLICY.replace("kind: entity", "kind: entitty") + "colour: red\n", encoding="utf-8")
+    for command in (["check", policy], ["check", "--no-meaning", policy], ["explain", policy, "Who?"]):
+        status, out, err = told(capsys, *command)
+        assert (status, out) == (2, "")
+        assert len(err.splitlines()) == 2 and all(f"{policy}:" in line for line in err.splitlines())
+
+
+def test_a_policy_that_is_not_there_is_a_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    status, _, err = told(capsys, "check", tmp_path / "none.yaml")
+    assert status == 2 and len(err.splitlines()) == 1 and "none.yaml" in err
+
+
+def test_what_a_prompt_arms_is_explained(capsys: pytest.CaptureFixture[str], policy: Path) -> None:
+    status, out, _ = told(capsys, "explain", policy, "Who is Odalys Vennaker?")
+    assert status == 0 and "odalys" in out and "literal" in out and "steer" in out
+
+
+def test_the_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = told(capsys, "schema")
+    assert status == 0 and json.loads(out)["title"] == "Lethe policy"
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = told(capsys, "version")
+    assert status == 0 and out.startswith("lethe")
+
+
+def test_an_audit_that_is_not_there_is_a_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    status, _, err = told(capsys, "audit", "verify", tmp_path / "none.sqlite")
+    assert status == 1 and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["serve"], "--policy: is needed"),
+        (["serve", "--policy", "p", "--upstream", "a:1"], "--upstream: must be"),
+        (["serve", "--policy", "p", "--upstream", "demo", "--port", "many"], "--port: "),
+        (["serve", "--policy", "p", "--upstream", "demo", "--host", "0.0.0.0"], "--api-key-env"),
+        (["serve", "--policy", "p", "--upstream", "demo", "--api-key-env", "NO_KEY_HERE"], "NO_KEY_HERE"),
+        (["serve", "--colour", "red"], "--colour"),
+        (["check"], "FILE"),
+        (["nothing"], "nothing"),
+        (["model", "--port", "x"], "--port"),
+    ],
+    ids=[
+        "nothing given",
+        "no URL",
+        "no number",
+        "open to all",
+        "no key",
+        "no option",
+        "no file",
+        "no command",
+        "no port",
+    ],
+)
+def test_bad_input_is_said_in_lines_with_status_2(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    monkeypatch.delenv("NO_KEY_HERE", raising=False)
+    status, out, err = told(capsys, *arguments)
+    assert (status, out) == (2, "") and said in err
+    assert all(line.startswith("lethe: ") for line in err.splitlines())
+
+
+def test_a_port_that_is_taken_is_said_in_a_line(capsys: pytest.CaptureFixture[str], policy: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        arguments = ["serve", "--policy", policy, "--upstream", "http://127.0.0.1:1", "--port", port]
+        status, _, err = told(capsys, *arguments, "--state", policy.parent / "state")
+    assert status == 1 and len(err.splitlines()) == 1 and port in err
+
+
+def test_what_nobody_foresaw_is_said_without_its_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, policy: Path
+) -> None:
+    def broken(file: object) -> None:
+        raise ZeroDivisionError("words of a policy")
+
+    monkeypatch.setattr("policies.loader.load_policy", broken)
+    status, _, err = told(capsys, "check", policy)
+    assert status == 1 and len(err.splitlines()) == 1 and "words of" not in err
+    monkeypatch.setenv("LETHE_TRACEBACK", "1")
+    with pytest.raises(ZeroDivisionError):
+        main(["check", str(policy)])

@@ -1,0 +1,330 @@
+"""The encoders, their export, and the thread that runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import guards.encoder
+from guards.base import EncoderUnavailable
+from guards.encoder import EncoderThread, HashingEncoder, OnnxEncoder, Vectors, export_encoder, load_encoder
+
+
+@pytest.fixture(scope="module")
+def onnx(request: pytest.FixtureRequest) -> OnnxEncoder:
+    # Kept between runs, as a server keeps its state folder.
+    return load_encoder(request.config.cache.mkdir("lethe-state"))
+
+
+# --- encoders ---------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.text(), max_size=5))
+def test_hashing_gives_unit_rows_that_do_not_depend_on_their_company(texts: list[str]) -> None:
+    encoder = HashingEncoder(64)
+    vectors = encoder.encode(texts)
+    assert vectors.shape == (len(texts), 64) and vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), np.ones(len(texts)), rtol=1e-5)
+    for text, vector in zip(texts, vectors, strict=True):
+        np.testing.assert_array_equal(encoder.encode([text])[0], vector)
+
+
+def test_hashing_hears_words_and_not_their_order_or_case() -> None:
+    one, same, other = HashingEncoder().encode(["Red boats sail", "sail, RED boats!", "green tea"])
+    assert one @ same == pytest.approx(1.0)
+    assert one @ other < 0.5
+
+
+def test_onnx_gives_unit_rows_and_knows_paraphrases(onnx: OnnxEncoder) -> None:
+    vectors = onnx.encode(
+        ["How do I repair a bicycle?", "My bike is broken; can I fix it?", "What is a sonnet?"]
+    )
+    assert vectors.shape == (3, onnx.dim) and vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), np.ones(3), rtol=1e-5)
+    assert vectors[0] @ vectors[1] > 0.6 > 0.3 > vectors[0] @ vectors[2]
+
+
+def test_a_vector_does_not_depend_on_what_else_is_encoded(onnx: OnnxEncoder) -> None:
+    texts = ["Short.", "A rather longer sentence about the ferry that goes to the island twice a day.", ""]
+    together = onnx.encode(texts)
+    for text, vector in zip(texts, together, strict=True):
+        np.testing.assert_array_equal(onnx.encode([text])[0], vector)
+
+
+def test_what_lies_beyond_the_token_limit_is_still_read(onnx: OnnxEncoder) -> None:
+    filler = "boat " * 400
+    plain, loaded, topic = onnx.encode([filler, filler + "volcano " * 100, "volcano"])
+    assert np.linalg.norm(loaded) == pytest.approx(1.0, abs=1e-5)
+    assert loaded @ topic > plain @ topic + 0.1
+
+
+def test_lone_surrogates_and_invisible_characters_are_encoded(onnx: OnnxEncoder) -> None:
+    assert np.isfinite(onnx.encode(["\ud800", "\u200b\u200b", "日本語" * 200])).all()
+
+
+def test_importing_and_running_never_imports_torch(onnx: OnnxEncoder, request: pytest.FixtureRequest) -> None:
+    state = request.config.cache.mkdir("lethe-state")
+    code = (
+        "import sys, pathlib, guards.meaning\n"
+        "from guards.encoder import load_encoder\n"
+        f"load_encoder(pathlib.Path({str(state)!r})).encode(['hello'])\n"
+        "assert not {'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+# --- the export -------------------------------------------------------------------------------------------
+
+
+def test_an_export_agrees_with_the_original_and_is_written_once(tmp_path: Path, onnx: OnnxEncoder) -> None:
+    folder = export_encoder(None, tmp_path / "encoders" / "made")
+    assert sorted(file.name for file in folder.iterdir()) == ["encoder.json", "model.onnx", "tokenizer.json"]
+    text = ["The bakery opens at six, except on Sundays."]
+    np.testing.assert_allclose(OnnxEncoder(folder).encode(text), onnx.encode(text), atol=1e-5)
+
+    written = (folder / "encoder.json").stat().st_mtime_ns
+    export_encoder(None, folder)
+    assert (folder / "encoder.json").stat().st_mtime_ns == written
+    assert [path.name for path in folder.parent.iterdir()] == ["made"]
+
+
+def test_an_export_that_differs_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guards.encoder, "_LEAST_COSINE", 1.5)
+    with pytest.raises(ValueError, match="differs from the original"):
+        export_encoder(None, tmp_path / "encoders" / "made")
+    assert not list((tmp_path / "encoders").iterdir())
+
+
+def test_a_model_that_cannot_be_exported_is_named(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    with pytest.raises(EncoderUnavailable, match=r"model cannot be exported: .*modules\.json"):
+        load_encoder(tmp_path / "state", str(tmp_path / "model"))
+
+
+def test_a_damaged_export_does_not_pass_as_loaded(tmp_path: Path) -> None:
+    folder = guards.encoder._exported(tmp_path, None)
+    folder.mkdir(parents=True)
+    about = {"name": "n", "dim": 3, "lower": True, "max_tokens": 8}
+    (folder / "encoder.json").write_text(json.dumps(about))
+    with pytest.raises(EncoderUnavailable, match="cannot be loaded"):
+        load_encoder(tmp_path)
+
+
+def test_a_package_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guards.encoder, "DEFAULT_MODEL", "no-such-package")
+    with pytest.raises(FileNotFoundError, match="no-such-package"):
+        guards.encoder._packaged()
+
+
+def test_the_export_is_found_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    present = guards.encoder._exported(tmp_path, None)
+
+    def missing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    assert guards.encoder._exported(tmp_path, None) == present
+
+
+def test_another_content_is_another_export(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "weights").write_text("one")
+    before = guards.encoder._exported(tmp_path, str(model))
+    (model / "weights").write_text("two")
+    assert guards.encoder._exported(tmp_path, str(model)) != before
+    assert guards.encoder._exported(tmp_path, "a/name") != guards.encoder._exported(tmp_path, None)
+
+
+# --- the thread -------------------------------------------------------------------------------------------
+
+
+class Gated:
+    """A hashing encoder that waits at a gate, and does to a batch what a test asks for."""
+
+    name, dim = "gated", 16
+
+    def __init__(self) -> None:
+        self.entered, self.gate = threading.Event(), threading.Event()
+        self.gate.set()
+        self.batches: list[list[str]] = []
+        self.spoil: Callable[[Vectors], Vectors] = lambda vectors: vectors
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        self.batches.append(list(texts))
+        self.entered.set()
+        assert self.gate.wait(20)
+        if "bad" in texts:
+            raise RuntimeError("do not quote: bad")
+        return self.spoil(HashingEncoder(16).encode(texts))
+
+
+@pytest.fixture
+def gated() -> Iterator[tuple[Gated, EncoderThread]]:
+    encoder = Gated()
+    thread = EncoderThread(encoder, queue_texts=4, deadline_s=20.0, batch_texts=3)
+    yield encoder, thread
+    encoder.gate.set()
+    thread.close()
+
+
+async def hold(encoder: Gated, thread: EncoderThread) -> asyncio.Task[Vectors]:
+    """Return a call that is inside the encoder, which waits at the gate."""
+    encoder.gate.clear()
+    encoder.entered.clear()
+    first = asyncio.create_task(thread.encode(["first"]))
+    assert await asyncio.to_thread(encoder.entered.wait, 20)
+    return first
+
+
+async def waiting(thread: EncoderThread, texts: Sequence[str]) -> asyncio.Task[Vectors]:
+    """Return a call that has been queued."""
+    task = asyncio.create_task(thread.encode(texts))
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_the_thread_answers_as_the_encoder_does(gated: tuple[Gated, EncoderThread]) -> None:
+    _, thread = gated
+    np.testing.assert_array_equal(await thread.encode(["a b", "c"]), HashingEncoder(16).encode(["a b", "c"]))
+    assert (await thread.encode([])).shape == (0, 16)
+    assert (thread.calls, thread.failures, thread.batches) == (2, 0, 1)
+
+
+async def test_what_waits_is_encoded_together_up_to_the_batch(gated: tuple[Gated, EncoderThread]) -> None:
+    encoder, thread = gated
+    first = await hold(encoder, thread)
+    others = [await waiting(thread, [name]) for name in "abcd"]
+    encoder.gate.set()
+    vectors = await asyncio.gather(first, *others)
+    assert encoder.batches == [["first"], ["a", "b", "c"], ["d"]]
+    np.testing.assert_array_equal(vectors[2], HashingEncoder(16).encode(["b"]))
+
+
+async def test_the_event_loop_runs_while_the_encoder_works(gated: tuple[Gated, EncoderThread]) -> None:
+    encoder, thread = gated
+    first = await hold(encoder, thread)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not first.done()
+    encoder.gate.set()
+    assert (await first).shape == (1, 16)
+
+
+async def test_a_full_queue_refuses_at_once(gated: tuple[Gated, EncoderThread]) -> None:
+    encoder, thread = gated
+    first = await hold(encoder, thread)
+    queued = await waiting(thread, ["a", "b", "c", "d"])
+    with pytest.raises(EncoderUnavailable, match="full"):
+        await thread.encode(["e"])
+    assert thread.failures == 1
+    encoder.gate.set()
+    await asyncio.gather(first, queued)
+
+
+async def test_a_call_larger_than_the_queue_runs_when_nothing_else_waits(
+    gated: tuple[Gated, EncoderThread],
+) -> None:
+    _, thread = gated
+    assert (await thread.encode(["x"] * 9)).shape == (9, 16)
+
+
+async def test_a_missed_deadline_is_an_error_and_spares_the_encoder() -> None:
+    encoder = Gated()
+    thread = EncoderThread(encoder, deadline_s=0.05)
+    first = await hold(encoder, thread)
+    late = await waiting(thread, ["late"])
+    for task in (first, late):
+        with pytest.raises(EncoderUnavailable, match="deadline"):
+            await task
+    encoder.gate.set()
+    await thread.encode(["next"])
+    assert encoder.batches == [["first"], ["next"]]
+    thread.close()
+
+
+async def test_an_encoder_that_raises_fails_that_call_alone(gated: tuple[Gated, EncoderThread]) -> None:
+    encoder, thread = gated
+    with pytest.raises(EncoderUnavailable, match="RuntimeError") as caught:
+        await thread.encode(["bad"])
+    assert "quote" not in str(caught.value)
+
+    first = await hold(encoder, thread)
+    good, bad, last = [await waiting(thread, [name]) for name in ("good", "bad", "last")]
+    encoder.gate.set()
+    answers = await asyncio.gather(first, good, bad, last, return_exceptions=True)
+    assert [isinstance(answer, EncoderUnavailable) for answer in answers] == [False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda vectors: vectors * np.float32("nan"),
+        lambda vectors: vectors[:, :3],
+        lambda vectors: vectors[:0],
+    ],
+    ids=["not a number", "narrow", "empty"],
+)
+async def test_an_answer_that_is_no_vectors_is_a_failure(
+    gated: tuple[Gated, EncoderThread], spoil: Callable[[Vectors], Vectors]
+) -> None:
+    encoder, thread = gated
+    encoder.spoil = spoil
+    with pytest.raises(EncoderUnavailable, match="ValueError"):
+        await thread.encode(["text"])
+
+
+async def test_closing_fails_what_waits_and_what_comes(gated: tuple[Gated, EncoderThread]) -> None:
+    encoder, thread = gated
+    first = await hold(encoder, thread)
+    queued = await waiting(thread, ["queued"])
+    closing = asyncio.create_task(asyncio.to_thread(thread.close))
+    while not thread._closed:  # noqa: ASYNC110  # a thread sets it
+        await asyncio.sleep(0)
+    encoder.gate.set()
+    await closing
+    assert (await first).shape == (1, 16)
+    with pytest.raises(EncoderUnavailable, match="closed"):
+        await queued
+    with pytest.raises(EncoderUnavailable, match="closed"):
+        await thread.encode(["after"])
+    thread.close()
+    assert not thread._thread.is_alive()
+
+
+async def test_a_cancelled_call_leaves_the_thread_working(gated: tuple[Gated, EncoderThread]) -> None:
+    encoder, thread = gated
+    first = await hold(encoder, thread)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    encoder.gate.set()
+    assert (await thread.encode(["next"])).shape == (1, 16)
+
+
+def test_a_loop_that_is_gone_does_not_end_the_thread() -> None:
+    encoder = Gated()
+    thread = EncoderThread(encoder)
+    encoder.gate.clear()
+
+    async def leave() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await thread.encode(["left behind"])
+
+    asyncio.run(leave())
+    encoder.gate.set()
+    assert asyncio.run(thread.encode(["next"])).shape == (1, 16)
+    thread.close()
