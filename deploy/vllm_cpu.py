@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import click
 
@@ -88,7 +88,7 @@ def serve(
             _wait_until_healthy(process, port, log)
             yield f"http://127.0.0.1:{port}/v1"
         finally:
-            _end_group(process)
+            end_group(process)
 
 
 def _environment(key: str | None) -> dict[str, str]:
@@ -139,8 +139,8 @@ def _tail(log: IO[bytes]) -> str:
     return "\n".join(lines[-LOG_TAIL_LINES:])
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End the process and everything in its group: politely, then after `STOP_LIMIT_S` by force."""
+def end_group(process: subprocess.Popen[Any]) -> None:
+    """End a process that leads a group, with all in it: politely, then after `STOP_LIMIT_S` by force."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_LIMIT_S

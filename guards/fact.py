@@ -147,7 +147,7 @@ class Completion:
         self._window = (self._window + text)[-4 * self._literals.max_chars :]
 
     def _cut(self, unit: Unit, folded: str, named: Iterable[int]) -> Iterable[Leak]:
-        """A sentence cut short that names a fact's subject and speaks of the relation tells where it was cut."""
+        """A sentence cut short on a fact's subject and relation tells where it was cut."""
         if not unit.cut:
             return
         for index in named:

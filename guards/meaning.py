@@ -36,6 +36,8 @@ _CROWD = 5
 _CROWD_WEIGHT = 0.8
 _UNLIKE_MARGIN = 0.1
 
+_ROUNDING = 1e-4
+"""What a floor is raised by, in standard deviations: alone, its own text may score a last bit higher."""
 _SHORTLIST = 64
 """Nearest examples of a sentence whose targets are scored; the rest of a large policy is not looked at."""
 _SIBLINGS = 8
@@ -227,21 +229,22 @@ class Meaning:
             for text, _, score in self._shortlisted(self._space.retain[rows], crowds[rows]):
                 largest[start + text] = max(largest[start + text], score)
         threshold = conformal_threshold(largest, self._policy.retain_fpr)
-        floors = np.array([self._floor(place, encoder, sentences) for place in range(count)])
+        names = _names(sentences)
+        floors = np.array([self._floor(place, encoder, names) for place in range(count)])
         self._thresholds = raise_thresholds(threshold, floors)
 
-    def _floor(self, place: int, encoder: Encoder, sentences: Sequence[str]) -> float:
+    def _floor(self, place: int, encoder: Encoder, names: Sequence[str]) -> float:
         """Return the highest score among the texts that must pass this target; -inf without any."""
         prototype = self._prototypes[place]
         target = self._policy.targets[prototype.target]
         passing = [prototype.unlike]
         if target.kind in ("entity", "fact"):
-            siblings = _siblings(target, sentences)
+            siblings = _siblings(target, names)
             passing.append(self._space.centred(encoder.encode(siblings).reshape(-1, encoder.dim)))
         centred = np.concatenate(passing)
         if not len(centred):
             return -np.inf
-        return float(self._standard(place, centred, self._space.crowds(centred)).max())
+        return float(self._standard(place, centred, self._space.crowds(centred)).max()) + _ROUNDING
 
     def _raw(self, place: int, centred: Vectors, crowds: Scores) -> Scores:
         """Return [texts] raw scores of the texts for one target."""
@@ -261,34 +264,36 @@ class Meaning:
     def _shortlisted(self, centred: Vectors, crowds: Scores) -> Iterator[tuple[int, int, float]]:
         """Yield (text, place, score) for every target that owns one of the examples nearest to a text."""
         nearest = self._index.search(centred, min(_SHORTLIST, len(self._examples)))[1]
-        for text, examples in enumerate(nearest):
-            for place in sorted(set(self._owner[examples].tolist())):
-                one = slice(text, text + 1)
-                yield text, place, float(self._standard(place, centred[one], crowds[one])[0])
+        owners = self._owner[nearest]
+        for place in np.unique(owners).tolist():
+            texts = np.flatnonzero((owners == place).any(axis=1))
+            scores = self._standard(place, centred[texts], crowds[texts])
+            yield from zip(texts.tolist(), [place] * len(texts), scores.tolist(), strict=True)
 
     def judge(self, vectors: Vectors) -> list[tuple[Finding, ...]]:
         """Return the findings of each text, the highest score first; their spans are 0 to 0, for the caller.
 
         vectors: [texts, dim] float32, rows of unit length.  Raises EncoderUnavailable if one is not finite.
         """
-        found: list[list[Finding]] = [[] for _ in vectors]
-        for text, place, score in self._scores(vectors):
+        # One by one: a product of matrices rounds differently by their shapes, and a text must be judged
+        # the same whatever it comes with.
+        return [tuple(self._findings(vector)) for vector in vectors]
+
+    def _findings(self, vector: Vectors) -> Iterator[Finding]:
+        for place, score in self._ranked(vector):
             threshold = float(self._thresholds[place])
             if score > threshold:
                 target = self._prototypes[place].target
-                found[text].append(
-                    Finding(target, "meaning", Part.MEANING, 0, 0, score=score, threshold=threshold)
-                )
-        return [tuple(sorted(each, key=lambda finding: -(finding.score or 0.0))) for each in found]
+                yield Finding(target, "meaning", Part.MEANING, 0, 0, score=score, threshold=threshold)
 
-    def _scores(self, vectors: Vectors) -> Iterator[tuple[int, int, float]]:
+    def _ranked(self, vector: Vectors) -> list[tuple[int, float]]:
+        """Return (place, score) of the targets that one text is nearest to, the highest score first."""
         # A comparison with not-a-number is false: without this, a broken vector would pass as ordinary.
-        if not np.isfinite(vectors).all():
+        if not np.isfinite(vector).all():
             raise EncoderUnavailable("a vector is not finite")
-        if not len(vectors):
-            return iter(())
-        centred = self._space.centred(vectors)
-        return self._shortlisted(centred, self._space.crowds(centred))
+        centred = self._space.centred(vector[np.newaxis])
+        scored = self._shortlisted(centred, self._space.crowds(centred))
+        return sorted(((place, score) for _, place, score in scored), key=lambda pair: -pair[1])
 
     async def find(self, texts: Sequence[str]) -> list[tuple[Finding, ...]]:
         """Return the findings of each text, spanning it whole; texts seen before cost no encoding.
@@ -321,7 +326,7 @@ class Meaning:
         """Return (target id, score, threshold) of the five targets nearest to firing, synchronously."""
         scored = [
             (self._policy.targets[self._prototypes[place].target].id, score, float(self._thresholds[place]))
-            for _, place, score in self._scores(self._encoder.encode([text]))
+            for place, score in self._ranked(self._encoder.encode([text])[0])
         ]
         return sorted(scored, key=lambda row: row[2] - row[1])[:5]
 
@@ -338,9 +343,12 @@ class Meaning:
                 )
 
 
-def _siblings(target: Target, sentences: Sequence[str]) -> list[str]:
+def _names(sentences: Sequence[str]) -> list[str]:
+    return sorted({match.group() for sentence in sentences for match in _NAME.finditer(sentence)})
+
+
+def _siblings(target: Target, names: Sequence[str]) -> list[str]:
     """Return the target's examples with other names in the places of theirs; none where they name nobody."""
-    names = sorted({match.group() for sentence in sentences for match in _NAME.finditer(sentence)})
     made: list[str] = []
     for example in target.like:
         if not names or not _NAME.search(example):

@@ -139,10 +139,9 @@ class _Run:
         return self._compiled.pattern.check != "luhn" or luhn(text)
 
     def _finding(self, start: int, end: int, length: int) -> Finding:
-        return Finding(
-            self._compiled.target, "pattern", Part.PATTERN,
-            self._original(start, length), self._offsets[end - 1] + 1 if end > start else self._original(end, length),
-        )  # fmt: skip
+        # A match is never empty: `policies.patterns` refuses a pattern that could match nothing.
+        first, last = self._original(start, length), self._offsets[end - 1] + 1
+        return Finding(self._compiled.target, "pattern", Part.PATTERN, first, last)
 
     def _original(self, position: int, length: int) -> int:
         return self._offsets[position] if position < len(self._offsets) else length

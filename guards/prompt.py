@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 MAX_MEANING_TEXTS = 400
 """Sentences of one request that are encoded at most; a longer request is refused, never left unchecked."""
 
+_STRICTEST_FIRST = (Stance.ARMED, Stance.REVERSED, Stance.WATCHED)
 _CAPITALISED = re.compile(r"(?<=[\w,;:] )[A-ZÀ-ÖØ-Þ][\w'’-]+")
 _CONTINUES = frozenset(
-    "and also then so yes no ok okay go continue now please answer begin start proceed next again more".split()
+    "and also then so yes no ok okay go continue now please answer begin start proceed next again more "
+    "give say tell state write print spell repeat".split()
 )
 _COURTESY = frozenset("thanks thank you very much hello hi bye goodbye great good nice cool lovely".split())
 _ELLIPTICAL_WORDS = 3
@@ -107,30 +109,21 @@ class Reader:
         ]
 
     def _arm(self, turn: _Turn, question: _Parts, history: _Parts, findings: tuple[Finding, ...]) -> Arms:
-        armed: set[int] = set()
-        backward: set[int] = set()
-        watched: set[int] = set()
+        stances: dict[Stance, set[int]] = {stance: set() for stance in Stance}
         for index in sorted(question.targets | history.targets):
             target = self._policy.targets[index]
             stance = self._stance(index, target, turn, question)
             if stance is Stance.CLEAR and target.context == "forget":
                 stance = self._carried(index, target, turn, history)
-            {Stance.ARMED: armed, Stance.REVERSED: backward, Stance.WATCHED: watched}.get(stance, set()).add(
-                index
-            )
-        for stance, targets in (
-            (Stance.ARMED, armed),
-            (Stance.REVERSED, backward),
-            (Stance.WATCHED, watched),
-        ):
-            if targets:
-                break
-        else:
-            stance = Stance.CLEAR
+            stances[stance].add(index)
         return Arms(
-            stance, findings, frozenset(armed), frozenset(backward), frozenset(watched),
-            frozenset(question.values | history.values),
-        )  # fmt: skip
+            stance=next((stance for stance in _STRICTEST_FIRST if stances[stance]), Stance.CLEAR),
+            findings=findings,
+            armed=frozenset(stances[Stance.ARMED]),
+            reversed=frozenset(stances[Stance.REVERSED]),
+            watched=frozenset(stances[Stance.WATCHED]),
+            values=frozenset(question.values | history.values),
+        )
 
     def _stance(self, index: int, target: Target, turn: _Turn, given: _Parts) -> Stance:
         """Return what the question itself says about one target."""
@@ -148,7 +141,7 @@ class Reader:
         return Stance.CLEAR
 
     def _about_fact(self, fact: Fact, turn: _Turn, *, value_given: bool) -> Stance:
-        """Return the stance where the question names a fact's subject: siblings of the fact must stay."""
+        """Return the stance where the question names a fact's subject: its other facts must stay."""
         if turn.asks(fact):
             return Stance.ARMED
         # Subject and value without a relation can only be a question about what joins them.
@@ -159,7 +152,7 @@ class Reader:
         return Stance.WATCHED
 
     def _carried(self, index: int, target: Target, turn: _Turn, history: _Parts) -> Stance:
-        """Return what earlier turns and instructions leave in play, and whether this turn goes on about it."""
+        """Return what earlier turns leave in play, and whether this turn goes on about it."""
         if index not in history.names and index not in history.meanings:
             return Stance.CLEAR
         goes_on = turn.elliptical or says(turn.folded, self._words.anaphora)

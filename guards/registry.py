@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from guards.base import Arms, Compiled, Passage, Plan, Stance
 from guards.fact import Completion
@@ -66,7 +66,7 @@ class Guard:
         refused = arms.stance is Stance.ARMED and all(style == "refuse" for style in styles)
         local = refused and self.policy.disclosure == "declared"
         steer = self._knowledge.instruction(arms.targets) if steering and not local else None
-        what = "local" if local else "steer" if steer else "pass"
+        what: Literal["pass", "steer", "local"] = "local" if local else "steer" if steer else "pass"
         return Plan(steer, local, True, dict.fromkeys(sorted(arms.targets), what))
 
     def releaser(

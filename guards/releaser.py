@@ -232,7 +232,7 @@ class Releaser:
 
     @property
     def in_play(self) -> bool:
-        """Whether the request has anything to do with a target, so that what cannot be read must not leave."""
+        """Whether the request has anything to do with a target: what cannot be read then stays."""
         return self._arms.stance is not Stance.CLEAR
 
     @property

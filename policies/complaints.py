@@ -73,8 +73,6 @@ def _complaint(error: ErrorDetails, path: Path, kind: str | None) -> Iterator[Cl
             least, found = context["min_length"], len(error["input"])
             if found < least:
                 yield Clash(path, f"has {found} entries; at least {least}: {_valid(path)}")
-        case "too_long":
-            yield Clash(path, f"has more than {context['max_length']:,} entries; no more than that")
         case _:
             yield Clash(path, f"{_shape(error)}; {_valid(path)}")
 

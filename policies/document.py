@@ -21,8 +21,6 @@ from policies.relations import folded
 
 MAX_WORDS = 600
 """Code points of a name or value: no more than the sentence that must show it whole."""
-MAX_ENTRIES = 10_000
-"""Entries of a list inside a target, and of tests."""
 MAX_PROSE = 4_000
 """Code points of a question, sentence or clause."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -152,10 +150,8 @@ class FactEntry(_Document):
     """Something known about an entity."""
 
     relation: Words = Field(description=_RELATION)
-    values: tuple[Words, ...] = Field(min_length=1, max_length=MAX_ENTRIES, description=_VALUES)
-    ask: tuple[Wording, ...] = Field(
-        default=(), max_length=MAX_ENTRIES, description="Questions for it; {name} stands for the name."
-    )
+    values: tuple[Words, ...] = Field(min_length=1, description=_VALUES)
+    ask: tuple[Wording, ...] = Field(default=(), description="Questions for it; {name} stands for the name.")
 
 
 class _Target(_Document):
@@ -184,14 +180,13 @@ class EntityTarget(_Target):
     kind: Literal["entity"] = Field(description="entity: everything about a person, organisation or thing.")
     names: tuple[Name, ...] = Field(
         min_length=1,
-        max_length=MAX_ENTRIES,
         description="Its names, the usual one first: full, short, former, in other scripts.",
     )
     facts: tuple[FactEntry, ...] = Field(
-        default=(), max_length=MAX_ENTRIES, description="What is known about it and would give it away."
+        default=(), description="What is known about it and would give it away."
     )
-    like: tuple[Sentence, ...] = Field(default=(), max_length=MAX_ENTRIES, description=_LIKE)
-    unlike: tuple[Sentence, ...] = Field(default=(), max_length=MAX_ENTRIES, description=_UNLIKE)
+    like: tuple[Sentence, ...] = Field(default=(), description=_LIKE)
+    unlike: tuple[Sentence, ...] = Field(default=(), description=_UNLIKE)
 
 
 class FactTarget(_Target):
@@ -199,29 +194,23 @@ class FactTarget(_Target):
 
     kind: Literal["fact"] = Field(description="fact: one association; all else about the subject stays.")
     subject: Name = Field(description="The name of whom or what the fact is about.")
-    names: tuple[Name, ...] = Field(
-        default=(), max_length=MAX_ENTRIES, description="Other names of the subject."
-    )
+    names: tuple[Name, ...] = Field(default=(), description="Other names of the subject.")
     relation: Words = Field(description=_RELATION)
-    values: tuple[Words, ...] = Field(min_length=1, max_length=MAX_ENTRIES, description=_VALUES)
+    values: tuple[Words, ...] = Field(min_length=1, description=_VALUES)
     ask: tuple[Wording, ...] = Field(
-        default=(), max_length=MAX_ENTRIES, description="Questions for it; {name} stands for the subject."
+        default=(), description="Questions for it; {name} stands for the subject."
     )
-    like: tuple[Sentence, ...] = Field(default=(), max_length=MAX_ENTRIES, description=_LIKE)
-    unlike: tuple[Sentence, ...] = Field(default=(), max_length=MAX_ENTRIES, description=_UNLIKE)
-    keep: tuple[Sentence, ...] = Field(
-        default=(), max_length=MAX_ENTRIES, description="Sentences about the subject that stay."
-    )
+    like: tuple[Sentence, ...] = Field(default=(), description=_LIKE)
+    unlike: tuple[Sentence, ...] = Field(default=(), description=_UNLIKE)
+    keep: tuple[Sentence, ...] = Field(default=(), description="Sentences about the subject that stay.")
 
 
 class TopicTarget(_Target):
     """A subject matter, known by examples alone."""
 
     kind: Literal["topic"] = Field(description="topic: a subject matter, known by examples alone.")
-    like: tuple[Sentence, ...] = Field(
-        min_length=3, max_length=MAX_ENTRIES, description=f"{_LIKE} At least three, better ten."
-    )
-    unlike: tuple[Sentence, ...] = Field(default=(), max_length=MAX_ENTRIES, description=_UNLIKE)
+    like: tuple[Sentence, ...] = Field(min_length=3, description=f"{_LIKE} At least three, better ten.")
+    unlike: tuple[Sentence, ...] = Field(default=(), description=_UNLIKE)
 
 
 class PatternTarget(_Target):
@@ -264,9 +253,7 @@ class PolicyDocument(_Document):
     name: Words = Field(description="What the policy is called in metrics, audit and errors.")
     defaults: Defaults = Field(default=Defaults(), description="What holds where a target says nothing else.")
     targets: tuple[TargetEntry, ...] = Field(description="What is forgotten, one entry each.")
-    tests: tuple[Expectation, ...] = Field(
-        default=(), max_length=MAX_ENTRIES, description="Questions that prove the policy."
-    )
+    tests: tuple[Expectation, ...] = Field(default=(), description="Questions that prove the policy.")
 
 
 def _refuse_overlap(target: Any) -> None:

@@ -23,6 +23,8 @@ import yaml
 MAX_DEPTH = 32
 """Nested lists and mappings; a policy needs seven."""
 
+MAX_ITEMS = 10_000
+"""Entries of one list; of targets there may be any number."""
 MAX_KEYS = 200
 """Keys of one mapping; a target has at most twenty."""
 
@@ -183,6 +185,7 @@ class _Builder:
             return
         parent = self._open[-1]
         if isinstance(parent, Sequence):
+            self._refuse_endless(parent, node.place)
             parent.items.append(node)
             return
         key = self._keys[-1]
@@ -197,6 +200,14 @@ class _Builder:
             self.repeated.append(Repeated(path, key.place, parent.entries[key.text][0]))
         else:
             parent.entries[key.text] = (key.place, node)
+
+    def _refuse_endless(self, items: Sequence, place: Place) -> None:
+        if len(items.items) < MAX_ITEMS:
+            return
+        targets = self.root.entries.get("targets") if isinstance(self.root, Mapping) else None
+        if targets is None or targets[1] is not items:
+            valid = f"at most {MAX_ITEMS:,}; of targets any number"
+            raise YamlError(place, f"is entry {MAX_ITEMS + 1:,} of one list", valid)
 
     def _path(self) -> Iterator[str | int]:
         """Yield the way to the innermost open node: each one is the last that its parent got."""

@@ -2,7 +2,7 @@
 
 The parent of workers serves the admin address, replaces a worker that dies and, on a signal, stops them all.
 Parent and worker talk over a socket pair, a JSON object a line: the worker says once how its start went, then
-answers each line with its readiness.  A child whose parent is gone stops.
+answers each number with its readiness.  A child whose parent is gone stops.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from typing import Any, Self
 import orjson
 from prometheus_client.multiprocess import mark_process_dead
 
+from policies.problems import PolicyError
 from server.app import create_admin_app, create_app, readiness
 from server.metrics import MULTIPROCESS, Metrics
 from server.serving import Listener, StartError, announce, run, speak_plainly
@@ -36,6 +38,7 @@ log = logging.getLogger("lethe")
 
 _SPAWN = multiprocessing.get_context("spawn")
 _START_S = 300
+_MODEL_STOP_S = 5
 _REPLY_S = 10
 _STOP_S = 30
 """Beyond the grace time, for a worker to write its endings and leave; then it is killed."""
@@ -106,13 +109,14 @@ class Parent:
             await self._workers[slot].started()
 
     async def _ready(self) -> dict[str, Any]:
-        details = await asyncio.gather(*(worker.ready() for worker in self._workers))
-        shown: dict[str, Any] = {"workers": len(details), "accepting": not self._stopping.is_set()}
+        """Return what all workers that serve say; what is False of one of them is False of the server."""
+        details = [said for said in await asyncio.gather(*(each.ready() for each in self._workers)) if said]
+        shown: dict[str, Any] = {
+            "workers": len(details),
+            "accepting": bool(details) and not self._stopping.is_set(),
+        }
         for detail in details:
-            for name, value in detail.items():
-                # What is false of one worker is false of the server.
-                if value is False or name not in shown:
-                    shown[name] = value
+            shown.update((name, value) for name, value in detail.items() if shown.get(name) is not False)
         return shown
 
 
@@ -127,6 +131,8 @@ class Worker:
         self._process.start()
         theirs.close()
         self._asking = asyncio.Lock()
+        self._asked = 0
+        self._serving = False
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     @property
@@ -141,19 +147,27 @@ class Worker:
         except (TimeoutError, OSError):
             said = {}
         if "policy" not in said:
-            raise StartError(said.get("failed", "a worker did not start"))
+            raise StartError(said.get("failed", "a worker did not start"), said.get("status", 1))
+        self._serving = True
         return said
 
     async def ready(self) -> dict[str, Any]:
-        """Return its readiness."""
+        """Return its readiness; nothing while it does not serve."""
+        if not self._serving:
+            return {}
         try:
             async with asyncio.timeout(_REPLY_S), self._asking:
                 _, writer = await self._connection()
-                writer.write(b"ready?\n")
+                self._asked += 1
+                writer.write(b"%d\n" % self._asked)
                 await writer.drain()
-                return await self._line() or {"serving": False}
+                # An answer that came too late for its question may still lie in front of ours.
+                while said := await self._line():
+                    if said.pop("answers") == self._asked:
+                        return said
         except (TimeoutError, OSError):
-            return {"serving": False}
+            pass
+        return {}
 
     async def exited(self) -> None:
         """Wait until the process has ended."""
@@ -205,7 +219,7 @@ async def _work(settings: Settings, client: socket.socket, control: socket.socke
     try:
         gateway = await Gateway.start(settings)
     except (AuditError, EncoderUnavailable, ValueError, OSError) as error:
-        await _say(writer, {"failed": str(error)})
+        await _say(writer, {"failed": str(error), "status": 2 if isinstance(error, PolicyError) else 1})
         return
     try:
         front = Listener(create_app(settings, gateway=gateway), settings.grace_s)
@@ -214,8 +228,8 @@ async def _work(settings: Settings, client: socket.socket, control: socket.socke
         await _say(writer, {"policy": gateway.policy.name, "targets": len(gateway.policy.targets)})
 
         async def converse() -> None:
-            while await reader.readline():
-                await _say(writer, await readiness(gateway))
+            while line := await reader.readline():
+                await _say(writer, {**await readiness(gateway), "answers": int(line)})
             stopping.set()
 
         conversing = asyncio.create_task(converse())
@@ -250,6 +264,8 @@ def demo_model(ignore_system: bool = False) -> Iterator[str]:
             raise StartError("the demo model did not start")
         yield url
     finally:
+        process.terminate()
+        process.join(_MODEL_STOP_S)
         process.kill()
         process.join()
 
@@ -270,9 +286,13 @@ async def _answers(url: str, process: BaseProcess) -> bool:
 
 
 def _model(port: int, ignore_system: bool) -> None:
+    # Before the model's libraries are imported: a bar that fills is no sentence of ours.
+    os.environ["TQDM_DISABLE"] = "1"
     from server.demo.upstream import serve_model
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # uvicorn raises the signal again once it has stopped; to die of it would leave semaphores behind.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     serve_model("127.0.0.1", port, ignore_system)
 

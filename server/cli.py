@@ -167,9 +167,11 @@ def version() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit status."""
     try:
-        lethe.main(arguments, prog_name="lethe", standalone_mode=False)
-    except click.exceptions.Exit as left:
-        sys.exit(left.exit_code)
+        status = lethe.main(arguments, prog_name="lethe", standalone_mode=False)
+        sys.exit(status or 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(2)
     except click.Abort:
         sys.exit(130)
     except click.ClickException as error:
@@ -203,7 +205,7 @@ def _said(error: Exception) -> tuple[str, int]:
         return f"{error.filename or 'the system'}: {error.strerror or 'failed'}", 1
     if type(error).__module__.partition(".")[0] in ("policies", "guards", "server") and str(error):
         # Our own errors are sentences for people.
-        return str(error), 1
+        return str(error), getattr(error, "exit_code", 1)
     return "an unforeseen error; LETHE_TRACEBACK=1 shows where", 1
 
 

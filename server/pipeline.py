@@ -1,47 +1,24 @@
-"""The flow of an exchange, in reading order: read, plan, audit, ask, release, audit.
+"""The gateway: one policy in front of one upstream, with everything that an exchange needs put together.
 
-    question → arms → plan → 'opened' is durable → upstream → deltas → Releaser → parts → 'ended'
-
-Nothing that fails here lets text out: a scan that raises stops the exchange, an audit that cannot write
-refuses it.  Every exchange has exactly one ending, written even when the client is gone.
+The flow of an exchange, in reading order, is in `server.run`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
-import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
 from typing import Any, Self
 
-import anyio
-
-from guards.base import Arms, Channel, Close, ScanError, Stance
-from guards.prompt import OverBudget
 from guards.registry import Guard
-from guards.releaser import Releaser
 from policies.loader import load_policy
 from policies.policy import Policy
-from server.api.chat import deltas
-from server.audit import Audit, AuditError
-from server.errors import GatewayError, GuardUnavailable, TooLarge, UpstreamFailed
+from server.audit import Audit
 from server.compiling import compile_meaning
-from server.exchange import Delta, Ending, Exchange, Part, ToolCall, Question
+from server.exchange import Exchange, Question
 from server.keys import installation_key
-from server.limits import Limits
 from server.metrics import Metrics
-from server.records import ended, opened
+from server.run import Released, Run
 from server.settings import Settings
-from server.tools import ToolCalls
-from server.upstream import Answer, Truncated, Upstream, connect
-
-PATH = "/chat/completions"
-
-
-class Stopped(Exception):
-    """A guard failed or overran: the exchange ends without another word."""
+from server.upstream import Upstream, connect
 
 
 class Gateway:
@@ -62,10 +39,10 @@ class Gateway:
         self.guard = guard
         self.upstream = upstream
         self.metrics = metrics
-        self._audit = audit
-        self._key = key
-        self._max_held_chars = max_held_chars
-        self._steering = steering
+        self.audit = audit
+        self.key = key
+        self.max_held_chars = max_held_chars
+        self.steering = steering
 
     @classmethod
     async def start(cls, settings: Settings) -> Self:
@@ -97,7 +74,7 @@ class Gateway:
         """Close the upstream and the encoder, and write the end of the audit's chain."""
         await self.upstream.close()
         self.guard.close()
-        await asyncio.to_thread(self._audit.close)
+        await asyncio.to_thread(self.audit.close)
 
     def ready(self) -> dict[str, Any]:
         """Return what `/readyz` shows: no value is False while the policy can be enforced."""
@@ -107,7 +84,7 @@ class Gateway:
             "digest": policy.digest,
             "targets": len(policy.targets),
             "encoder": self.guard.ready,
-            "audit_queue": self._audit.queue_length,
+            "audit_queue": self.audit.queue_length,
         }
 
     @property
@@ -124,315 +101,10 @@ class Gateway:
 
         Raises GatewayError: until here every failure is an HTTP status.
         """
-        run = _Run(self, exchange)
+        run = Run(self, exchange)
         try:
             await run.prepare()
         except BaseException as error:
             await run.end_with(error)
             raise
         return Released(run)
-
-
-class _Run:
-    """One exchange under way."""
-
-    def __init__(self, gateway: Gateway, exchange: Exchange) -> None:
-        self._gateway = gateway
-        self.exchange = exchange
-        self._answer: Answer | None = None
-        self._releaser: Releaser | None = None
-        self._opened = False
-        self._ended = False
-        self._began_s = time.monotonic()
-        self._first_byte_s: float | None = None
-        self._digest = hmac.new(gateway._key, b"released ", hashlib.sha256)
-        self._choices = [_Choice() for _ in range(exchange.question.choices)]
-        gateway.metrics.began()
-
-    # -- before the first byte ----------------------------------------------------------------------
-
-    async def prepare(self) -> None:
-        gateway, exchange = self._gateway, self.exchange
-        guard, question = gateway.guard, exchange.question
-        exchange.arms = arms = await self._read(guard)
-        for found in arms.findings:
-            gateway.metrics.found(found.scan, found.part)
-        exchange.plan = plan = guard.plan(arms, steering=gateway._steering)
-        self._releaser = guard.releaser(
-            arms,
-            question.choices,
-            structured=question.structured,
-            seed=self._seed(),
-            max_held_chars=gateway._max_held_chars,
-        )
-        for choice in self._choices:
-            choice.limits = Limits(question.stop, question.max_tokens) if plan.hold_stop else Limits((), None)
-        try:
-            await gateway._audit.opened(opened(exchange, gateway.policy, gateway._key))
-        except AuditError as error:
-            raise GuardUnavailable from error
-        self._opened = True
-        if not plan.local:
-            self._answer = await gateway.upstream.open(PATH, self._body(), streaming=question.streaming)
-
-    async def _read(self, guard: Guard) -> Arms:
-        try:
-            return await guard.read(self.exchange.question.passages)
-        except OverBudget as error:
-            raise TooLarge("The request holds more text than can be checked.") from error
-        except Exception as error:
-            # Whatever a scan dies of, the request has not been checked, and what is unchecked goes nowhere.
-            self.exchange.reason = "scan"
-            raise GuardUnavailable from error
-
-    def _seed(self) -> bytes:
-        asked = hmac.new(self._gateway._key, self.exchange.policy_digest.encode(), hashlib.sha256)
-        for passage in self.exchange.question.passages:
-            if passage.current:
-                asked.update(passage.text.encode("utf-8", "surrogatepass") + b"\0")
-        return asked.digest()
-
-    def _body(self) -> dict[str, Any]:
-        """Return the request as the upstream gets it: allow-listed fields, steered, limits held here."""
-        question, plan = self.exchange.question, self.exchange.plan
-        assert plan is not None
-        body = dict(question.upstream)
-        if plan.steer is not None:
-            body["messages"] = [{"role": "system", "content": plan.steer}, *body["messages"]]
-        limit = question.max_tokens
-        if plan.hold_stop:
-            # No token is longer than a code point is many, so the longest value fits into what is added.
-            limit = None if limit is None else limit + self._gateway.guard.longest_chars
-        elif question.stop:
-            body["stop"] = list(question.stop)
-        if limit is not None:
-            body[question.limit_field] = limit
-        if question.choices > 1:
-            body["n"] = question.choices
-        return body
-
-    # -- the answer -----------------------------------------------------------------------------------
-
-    async def parts(self) -> AsyncGenerator[Part, None]:
-        """Yield what leaves, in order; every choice ends with one finish reason."""
-        try:
-            if self._answer is None:
-                for part in await self._finish_all("stop"):
-                    yield part
-            else:
-                async with aclosing(self._events(self._answer)) as steps:
-                    async for step in steps:
-                        for part in step:
-                            yield part
-        except BaseException as error:
-            await self.end_with(error)
-            raise
-        await self.end_with(None)
-
-    async def _events(self, answer: Answer) -> AsyncGenerator[list[Part], None]:
-        question = self.exchange.question
-        try:
-            async for event in answer:
-                steps, usage = deltas(event, question.streaming, question.choices)
-                if usage is not None:
-                    self.exchange.billed = usage
-                yield await self._take(steps)
-                if self._complete():
-                    break
-        except Truncated:
-            # Some servers close the connection in place of `[DONE]`; the answer is whole if every choice is.
-            if not all(choice.finish for choice in self._choices):
-                raise
-        await answer.aclose()
-        if not self._complete() and not all(choice.finish for choice in self._choices):
-            raise UpstreamFailed
-        yield await self._finish_all("stop")
-
-    def _complete(self) -> bool:
-        assert self._releaser is not None
-        limited = all(choice.limits.reached for choice in self._choices)
-        return self._releaser.answered or limited
-
-    async def _take(self, steps: list[Delta]) -> list[Part]:
-        with _guarded():
-            assert self._releaser is not None
-            held = 0
-            for delta in steps:
-                choice = self._choices[delta.choice]
-                if delta.tool_index is not None:
-                    choice.tools.add(delta)
-                elif delta.channel is not None:
-                    self._releaser.feed(delta.choice, delta.channel, delta.text)
-                if delta.finish_reason is not None and choice.finish is None:
-                    choice.finish = delta.finish_reason
-                    self._releaser.close(delta.choice, self._close(delta.finish_reason))
-                held += choice.tools.chars if delta.tool_index is not None else 0
-            if held > self._gateway._max_held_chars:
-                raise ScanError("more tool arguments are held back than max_held_chars allows")
-            return await self._settle()
-
-    def _close(self, finish_reason: str) -> Close:
-        # A stop sequence that the upstream applied cuts like a length does, and cannot be told from an end.
-        forwarded = bool(self.exchange.question.stop) and not (
-            self.exchange.plan and self.exchange.plan.hold_stop
-        )
-        return "length" if finish_reason == "length" or forwarded else "stop"
-
-    async def _finish_all(self, finish_reason: str) -> list[Part]:
-        with _guarded():
-            assert self._releaser is not None
-            for index, choice in enumerate(self._choices):
-                if choice.finish is None:
-                    choice.finish = finish_reason
-                    self._releaser.close(index, "cancel")
-            return await self._settle()
-
-    async def _settle(self) -> list[Part]:
-        assert self._releaser is not None
-        parts: list[Part] = []
-        for release in await self._releaser.settle():
-            parts += self._let(release.choice, release.channel, release.text)
-        for index, choice in enumerate(self._choices):
-            if choice.finish is not None and not choice.over and self._releaser.finished(index):
-                choice.over = True
-                parts += await self._finish(index, choice)
-        return parts
-
-    def _let(self, index: int, channel: Channel, text: str) -> list[Part]:
-        choice = self._choices[index]
-        if channel is Channel.CONTENT:
-            text = choice.limits.feed(text)
-        return self._out(index, channel, text)
-
-    def _out(self, index: int, channel: Channel, text: str) -> list[Part]:
-        if not text:
-            return []
-        if self._first_byte_s is None:
-            self._first_byte_s = time.monotonic() - self._began_s
-        self._choices[index].spoke |= channel is not Channel.REASONING
-        self.exchange.released_chars += len(text)
-        self._digest.update(text.encode("utf-8", "surrogatepass"))
-        return [Part(index, channel, text)]
-
-    async def _finish(self, index: int, choice: _Choice) -> list[Part]:
-        """Return the tool calls of a choice that is over, what its limits held back, and its finish reason."""
-        assert self._releaser is not None and choice.finish is not None
-        calls: list[ToolCall] = []
-        if choice.tools:
-            calls = await choice.tools.release(self._releaser, index)
-            if not calls and not choice.spoke:
-                self._releaser.say(index)
-        parts: list[Part] = []
-        for release in await self._releaser.settle():
-            parts += self._let(release.choice, release.channel, release.text)
-        parts += self._out(index, Channel.CONTENT, choice.limits.close())
-        if calls and choice.limits.reached is None:
-            for call in calls:
-                self._digest.update(f"{call.name}{call.arguments}".encode("utf-8", "surrogatepass"))
-                self.exchange.released_chars += len(call.name) + len(call.arguments)
-            parts.append(Part(index, tool_calls=calls))
-        parts.append(Part(index, finish_reason=self._finish_reason(index, choice, bool(calls))))
-        return parts
-
-    def _finish_reason(self, index: int, choice: _Choice, calls: bool) -> str:
-        assert self._releaser is not None and choice.finish is not None
-        if choice.limits.reached is not None:
-            return choice.limits.reached
-        whole = self.exchange.arms is not None and self.exchange.arms.stance is Stance.ARMED
-        if whole or (choice.finish in ("tool_calls", "function_call") and not calls):
-            return "stop"
-        return choice.finish
-
-    # -- the ending -----------------------------------------------------------------------------------
-
-    async def end_with(self, error: BaseException | None) -> None:
-        """Write the one ending, whatever happens to the task meanwhile."""
-        if self._ended:
-            return
-        self._ended = True
-        exchange, gateway = self.exchange, self._gateway
-        exchange.ending, exchange.reason = _ending(error, exchange, self._changed())
-        if self._releaser is not None:
-            exchange.rulings = self._releaser.rulings
-        with anyio.CancelScope(shield=True):
-            try:
-                if self._answer is not None:
-                    await self._answer.aclose()
-            finally:
-                self._count()
-                if self._opened:
-                    whole_s = time.monotonic() - self._began_s
-                    await gateway._audit.ended(ended(exchange, self._digest.hexdigest(), whole_s))
-
-    def _changed(self) -> bool:
-        return self._releaser is not None and any(
-            self._releaser.changed(index) for index in range(len(self._choices))
-        )
-
-    def _count(self) -> None:
-        exchange, metrics = self.exchange, self._gateway.metrics
-        assert exchange.ending is not None
-        for ruling in exchange.rulings:
-            metrics.ruled(ruling.action)
-        metrics.ended(
-            exchange.ending,
-            streaming=exchange.question.streaming,
-            first_byte_s=self._first_byte_s,
-            whole_s=time.monotonic() - self._began_s,
-        )
-        metrics.finished()
-
-
-class _Choice:
-    """One choice of the answer under way."""
-
-    def __init__(self) -> None:
-        self.tools = ToolCalls()
-        self.limits = Limits((), None)
-        self.finish: str | None = None
-        """The upstream's finish reason, once it came."""
-        self.over = False
-        self.spoke = False
-
-
-class Released:
-    """The parts of one answer.  Must be closed, whether it was read or not."""
-
-    def __init__(self, run: _Run) -> None:
-        self._run = run
-        self._parts = run.parts()
-
-    def __aiter__(self) -> AsyncIterator[Part]:
-        return self
-
-    async def __anext__(self) -> Part:
-        return await self._parts.__anext__()
-
-    async def aclose(self) -> None:
-        """End the exchange where it is; harmless after its end."""
-        await self._parts.aclose()
-        # A generator that was never begun runs none of its own cleaning up.
-        await self._run.end_with(asyncio.CancelledError())
-
-
-class _guarded:
-    """Turns whatever a guard raises into a stop: text that was not checked to the end never leaves."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is not None and isinstance(error, Exception) and not isinstance(error, GatewayError):
-            raise GuardUnavailable from Stopped()
-
-
-def _ending(error: BaseException | None, exchange: Exchange, changed: bool) -> tuple[Ending, str]:
-    if error is None:
-        return (Ending.ANSWERED, "ruled") if changed else (Ending.COMPLETED, "")
-    if isinstance(error, (GuardUnavailable, ScanError)):
-        return Ending.STOPPED, exchange.reason or "guard"
-    if isinstance(error, GatewayError):
-        return Ending.FAILED, error.code or "error"
-    if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
-        return Ending.ABORTED, "gone"
-    return Ending.FAILED, "error"

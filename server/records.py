@@ -12,7 +12,7 @@ from server.exchange import Exchange
 
 
 def opened(exchange: Exchange, policy: Policy, key: bytes) -> Opened:
-    """Return the record of an exchange that begins.  `key` keys the hashes of the model's and targets' names."""
+    """Return the record of an exchange that begins.  `key` keys the hashes of names."""
     arms, plan, question = exchange.arms, exchange.plan, exchange.question
     targets = sorted(arms.targets) if arms is not None else []
     return Opened(

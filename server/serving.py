@@ -33,7 +33,14 @@ _ABORT_S = 10
 
 
 class StartError(Exception):
-    """The server cannot start; the message is one line for people."""
+    """The server cannot start; the message is lines for people.
+
+    exit_code: what the program exits with; 2 where its input is at fault.
+    """
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 def serve(settings: Settings) -> int:

@@ -83,7 +83,7 @@ async def _rule(call: ToolCall, releaser: Releaser, choice: int) -> ToolCall | N
 
 
 async def _legible(arguments: str, releaser: Releaser, choice: int) -> bool:
-    """Whether arguments that are no JSON (cut short, most often) may leave: as they are, with nothing in play."""
+    """Whether arguments that are no JSON (cut short, most often) may leave: not with a target in play."""
     shown = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), arguments)
     if releaser.in_play:
         return False

@@ -45,10 +45,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[in
 
 
 def test_help_loads_nothing_heavy() -> None:
-    program = (
-        "import sys; from server.cli import main\n"
-        "try: main(['--help'])\nexcept SystemExit: print(*sys.modules)"
-    )
+    program = "import sys; from server.cli import main\ntry: main(['--help'])\nfinally: print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -64,6 +61,11 @@ def test_help_loads_nothing_heavy() -> None:
         "policies",
         "sqlalchemy",
     }
+
+
+def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = told(capsys)
+    assert status == 2 and "Commands:" in err and not out
 
 
 def test_every_command_is_listed_with_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,7 +155,10 @@ def test_bad_input_is_said_in_lines_with_status_2(
     assert all(line.startswith("lethe: ") for line in err.splitlines())
 
 
-def test_a_port_that_is_taken_is_said_in_a_line(capsys: pytest.CaptureFixture[str], policy: Path) -> None:
+def test_a_port_that_is_taken_is_said_in_a_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, policy: Path
+) -> None:
+    monkeypatch.setattr("server.serving.speak_plainly", lambda: None)  # it changes loggers for good
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         arguments = ["serve", "--policy", policy, "--upstream", "http://127.0.0.1:1", "--port", port]

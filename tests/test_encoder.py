@@ -113,6 +113,11 @@ def test_a_model_that_cannot_be_exported_is_named(tmp_path: Path) -> None:
         load_encoder(tmp_path / "state", str(tmp_path / "model"))
 
 
+def test_a_folder_that_does_not_say_how_to_pool_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"modules\.json"):
+        export_encoder(str(tmp_path), tmp_path / "made")
+
+
 def test_a_damaged_export_does_not_pass_as_loaded(tmp_path: Path) -> None:
     folder = guards.encoder._exported(tmp_path, None)
     folder.mkdir(parents=True)

@@ -20,8 +20,7 @@ from guards.literal import Literals
 from guards.meaning import Meaning, Retain
 from guards.registry import Guard
 from server.audit import verify
-from tests.fake_upstream import CUT, DONE, RESET, Choice, Reply, Script, chunk, fail, raw, say
-from tests.fake_upstream import FakeUpstream
+from tests.fake_upstream import CUT, DONE, RESET, Choice, FakeUpstream, Reply, Script, chunk, fail, raw, say
 from tests.guarding import ODALYS, PEOPLE, policy, target
 from tests.lethe_server import Lethe, lethe
 
@@ -285,7 +284,7 @@ async def test_an_armed_answer_hangs_up_on_the_upstream(tmp_path: Path) -> None:
 
 async def test_what_cannot_be_audited_is_not_answered(tmp_path: Path) -> None:
     async with lethe(tmp_path, say(KEPT)) as served:
-        await asyncio.to_thread(served.gateway._audit.close)
+        await asyncio.to_thread(served.gateway.audit.close)
         with pytest.raises(openai.InternalServerError):
             await told(served, QUESTION, streaming=False)
         assert served.upstream.requests == []

@@ -53,13 +53,14 @@ def retain(request: pytest.FixtureRequest, onnx: OnnxEncoder) -> Retain:
 
 
 STOP_WORDS = frozenset(
-    "a about after ahead all always am an and any anybody anything are around as at away be been before behind "
-    "being between both but by can could did do does down each every everyone ever for from get gets getting give "
-    "given go goes going had has have he her here him his how i if in inside into is it its just keep like make "
-    "may me might mine more most much must my no not now of off on once one ones only or other others our out "
-    "over own put said say says set she should show so some somebody such take tell than that the their them "
-    "then there these they this those through to too up us use used using very was we were what when where which "
-    "while who whom whose why will with within without would yes you your".split()
+    "a about after ahead all always am an and any anybody anything are around as at away be been before "
+    "behind being between both but by can could did do does down each every everyone ever for from get "
+    "gets getting give given go goes going had has have he her here him his how i if in inside into is "
+    "it its just keep like make may me might mine more most much must my no not now of off on once one "
+    "ones only or other others our out over own put said say says set she should show so some somebody "
+    "such take tell than that the their them then there these they this those through to too up us use "
+    "used using very was we were what when where which while who whom whose why will with within "
+    "without would yes you your".split()
 )
 SUFFIXES = ("ations", "ation", "ings", "ing", "edly", "ed", "ers", "er", "ies", "es", "s", "ly", "y", "e")
 
@@ -90,11 +91,18 @@ def test_the_cases_are_what_they_claim_to_be(topic: str) -> None:
     assert not [text for text in cases["paraphrases"] if content(text) & examples]
 
 
+ENCODED: dict[str, Vectors] = {}
+
+
 def count(meaning: Meaning, encoder: OnnxEncoder, texts: Sequence[str]) -> int:
-    return sum(bool(findings) for findings in meaning.judge(encoder.encode(texts)))
+    """Return how many texts have a finding; the same texts are encoded once for all tests."""
+    for text in texts:
+        if text not in ENCODED:
+            ENCODED[text] = encoder.encode([text])[0]
+    return sum(bool(findings) for findings in meaning.judge(np.stack([ENCODED[text] for text in texts])))
 
 
-# Measured: astrology 18 caught, 0 touched; locks 10 and 2; betting 13 and 2; layoffs 17 and 1; drugs 11 and 0.
+# Measured: astrology 18 caught, 0 touched; locks 10, 2; betting 13, 2; layoffs 17, 1; drugs 11, 0.
 # The bar is asserted where it is reached; elsewhere what was measured, less two for other processors.
 @pytest.mark.parametrize(
     ("topic", "caught", "touched"),
@@ -117,7 +125,7 @@ def test_all_topics_together_touch_no_more_of_what_is_kept(onnx: OnnxEncoder, re
     targets = [target(name, cases["like"], cases["unlike"]) for name, cases in TOPICS.items()]
     meaning = built(Meaning.build(policy(*targets), onnx, retain))
     assert count(meaning, onnx, CASES["kept"]) == 0
-    assert count(meaning, onnx, retain.sentences) <= 0.002 * 1513 + 1
+    assert sum(bool(findings) for findings in meaning.judge(retain.vectors)) <= 0.002 * 1513 + 1
     findings = meaning.judge(onnx.encode(["What does Venus in my natal reading say about marriage?"]))[0]
     assert [meaning.explain("What does Venus in my natal reading say about marriage?")[0][0]] == ["astrology"]
     assert [list(TOPICS)[finding.target] for finding in findings] == ["astrology"]
@@ -157,9 +165,16 @@ def test_what_cannot_be_told_from_what_must_pass_is_a_problem_and_never_quoted(
     onnx: OnnxEncoder, retain: Retain
 ) -> None:
     like = ["Where do the herons nest?", "How do I bleed a radiator in my flat?"]
-    meaning = built(Meaning.build(policy(target("muddled", like, ["Where do herons nest?"])), onnx, retain))
+    meaning = built(Meaning.build(policy(target("muddled", like, [like[0]])), onnx, retain))
     assert [problem.split(" would pass")[0] for problem in meaning.problems] == ["target 'muddled': like[0]"]
     assert "heron" not in " ".join(meaning.problems)
+
+
+def test_an_example_that_many_ordinary_sentences_equal_is_a_problem(words: Retain) -> None:
+    common = ["please send the blue form", "send the blue form please", "the blue form please send"] * 3
+    corpus = Retain.load(HashingEncoder(), None, [*words.sentences, *common])
+    made = built(Meaning.build(policy(target("forms", [common[0], *LIKE])), HashingEncoder(), corpus))
+    assert [problem.split(" (")[0] for problem in made.problems] == ["target 'forms': like[0] would pass"]
 
 
 # --- the machinery, with a hashing encoder ----------------------------------------------------------------
@@ -196,7 +211,8 @@ def test_explain_ranks_targets_and_agrees_with_judge(meaning: Meaning) -> None:
     (first, score, threshold), (second, *_) = meaning.explain(LIKE[1])
     assert (first, second) == ("tides", "owls")
     (finding,) = meaning.judge(HashingEncoder().encode([LIKE[1]]))[0]
-    assert (finding.score, finding.threshold) == (pytest.approx(score), pytest.approx(threshold))
+    assert finding.score == pytest.approx(score)
+    assert finding.threshold == pytest.approx(threshold)
 
 
 @settings(max_examples=50)
@@ -256,14 +272,15 @@ def test_siblings_need_names_on_both_sides() -> None:
     named = target(
         "t", ["Where did Odalys Vennaker live?", "i like tea", "Could I sit by Lake Como?"], (), "entity"
     )
-    made = guards.meaning._siblings(named, ["I met Ewa Lisowska.", "We saw Gdańsk and I left."])
+    names = guards.meaning._names(["I met Ewa Lisowska.", "We saw Gdańsk and I left."])
+    made = guards.meaning._siblings(named, names)
     assert sorted(made) == [
         "Could I sit by Ewa Lisowska?",
         "Could I sit by Gdańsk?",
         "Where did Ewa Lisowska live?",
         "Where did Gdańsk live?",
     ]
-    assert guards.meaning._siblings(named, ["no names here"]) == []
+    assert guards.meaning._siblings(named, guards.meaning._names(["no names here"])) == []
 
 
 # --- find -------------------------------------------------------------------------------------------------
@@ -315,6 +332,16 @@ async def test_the_cache_holds_no_text(running: tuple[Counting, Meaning]) -> Non
     await meaning.find(["a telltale sentence"])
     assert "telltale" not in repr(meaning._cache)
     assert all(len(key) == 16 for key in meaning._cache)
+
+
+async def test_meaning_is_ready_as_long_as_its_thread_lives(words: Retain) -> None:
+    thread = EncoderThread(HashingEncoder())
+    with_thread = built(Meaning.build(policy(target("tides", LIKE)), HashingEncoder(), words, thread))
+    without = built(Meaning.build(policy(target("tides", LIKE)), HashingEncoder(), words))
+    assert [with_thread.ready, thread.alive, without.ready] == [True, True, False]
+    with_thread.close()
+    without.close()
+    assert [with_thread.ready, thread.alive] == [False, False]
 
 
 async def test_without_an_encoder_nothing_passes(words: Retain) -> None:

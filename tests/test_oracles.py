@@ -43,8 +43,9 @@ async def alike(tmp_path: Path, question: str, *scripts: Script, **more: Any) ->
     async with lethe(tmp_path / "state", scripts[0]) as served:
         for script in scripts:
             served.play(script)
-            for streaming in (False, True):
-                answers.append((streaming, await seen(served, question, streaming=streaming, **more)))
+            answers += [
+                (mode, await seen(served, question, streaming=mode, **more)) for mode in (False, True)
+            ]
     for streaming in (False, True):
         kinds = [answer for mode, answer in answers if mode is streaming]
         assert all(kind == kinds[0] for kind in kinds), "the upstream's answer shows"

@@ -160,16 +160,18 @@ async def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
         await server.said("(another)")
         assert await server.ask() == "It rains."
         async with asyncio.timeout(30):
-            while not await ready(server):
+            while await serving(server) < 2:
                 pass
         assert len(set(server.workers()) - set(before)) == 1
         server.process.send_signal(signal.SIGINT)
         assert await server.stopped() == 0
 
 
-async def ready(server: Running) -> bool:
+async def serving(server: Running) -> int:
     async with server.client.get(f"{server.admin}/readyz") as response:
-        return response.status == 200
+        assert response.status == 200
+        workers: int = (await response.json())["workers"]
+        return workers
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

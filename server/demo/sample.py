@@ -28,7 +28,7 @@ SEED = 20
 FORGET = {"direct": 250, "reverse": 20, "two-hop": 30}
 """How many forget questions of each sort; every wording of every relation is among the direct ones."""
 NEAR, OTHER, REVERSE, PLACES, TALK = 100, 110, 20, 30, 40
-"""Retain questions: about kept people who share something with a forgotten one, other people, and the rest."""
+"""Retain questions: about kept people who share something with a forgotten one, others, and the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def sample(policy: Policy) -> Sample:
     """Draw the questions for a policy over people of people.yaml.  The same policy gives the same draw."""
     people = load_people()
     ids, facts = _forgotten(policy, people)
-    draw = random.Random(SEED)  # noqa: S311  (a sample, not a secret)
+    draw = random.Random(SEED)
 
     def split(found: Iterable[Question]) -> tuple[list[Question], list[Question]]:
         lots: tuple[list[Question], list[Question]] = ([], [])
@@ -99,7 +99,7 @@ def _forgotten(policy: Policy, people: People) -> tuple[set[str], set[tuple[str,
 def _by_nearness(
     kept: Sequence[Question], people: People, ids: set[str]
 ) -> tuple[list[Question], list[Question]]:
-    """Split questions by whether their person shares a surname, or the value asked for, with a forgotten one."""
+    """Split questions by whether surname or value is shared with a forgotten person."""
     forgotten = [person for person in people.people if person.id in ids]
     surnames = {person.name.split()[-1] for person in forgotten}
     values = {value for person in forgotten for value in person.facts.values()}

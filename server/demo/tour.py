@@ -1,4 +1,4 @@
-"""`lethe demo`: a model that knows, asked alone and through Lethe, side by side; or the whole proof at once."""
+"""`lethe demo`: a model that knows, asked alone and through Lethe, side by side; or the whole proof."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import signal
 import sys
 import tempfile
 import textwrap
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -47,7 +48,7 @@ RUNS: tuple[tuple[str, bool, tuple[str, ...]], ...] = (
 
 
 def main(once: bool, as_one_json: bool, upstream: str | None) -> int:
-    """Run the tour, or with `once` the proof; return the exit status, 1 where a bar of the proof is missed."""
+    """Run the tour, or with `once` the proof; return the exit status, 1 where a bar is missed."""
     try:
         if once:
             return asyncio.run(_prove(as_one_json, upstream))
@@ -64,7 +65,7 @@ async def _prove(as_one_json: bool, upstream: str | None) -> int:
     runs: dict[str, Run] = {}
     with tempfile.TemporaryDirectory(prefix="lethe-demo-") as folder:
         async with AsyncExitStack() as running:
-            url = upstream or await running.enter_async_context(stack.model())
+            url = await running.enter_async_context(stack.model() if upstream is None else _running(upstream))
             name = await _model_name(url)
             for run, is_deaf, options in RUNS:
                 async with AsyncExitStack() as these:
@@ -84,6 +85,12 @@ def _state(folder: Path) -> Path:
         if (state_folder() / kept).is_dir():
             shutil.copytree(state_folder() / kept, folder / kept)
     return folder
+
+
+@asynccontextmanager
+async def _running(url: str) -> AsyncIterator[str]:
+    """A server that somebody else runs."""
+    yield url
 
 
 async def _model_name(url: str) -> str:
@@ -126,7 +133,7 @@ async def _tour(upstream: str | None) -> int:
     policy = load_policy(POLICY)
     _say("Starting the demo model and the gateway in front of it (the first start takes a minute) …")
     async with AsyncExitStack() as running:
-        url = upstream or await running.enter_async_context(stack.model())
+        url = await running.enter_async_context(stack.model() if upstream is None else _running(upstream))
         state = state_folder()
         front = await running.enter_async_context(stack.gateway(POLICY, url, state, port=PORT))
         await _ask_all(policy, url, front, state)
@@ -155,7 +162,7 @@ async def _found(guard: Guard, policy: Policy, text: str) -> str:
     if not arms.findings:
         return "nothing in the question"
     found = {
-        f"{policy.targets[each.target].id} ({each.part.value} by {each.scan}, {text[each.start : each.end]!r})"
+        f"{policy.targets[each.target].id}: {text[each.start : each.end]!r} as {each.part.value}"
         for each in arms.findings
         if each.target in arms.targets
     }
@@ -175,7 +182,7 @@ _GOES_ON = """
 Lethe goes on serving at {front}; the model alone is at {url}. Try:
 
   curl -s {front}/chat/completions -H 'content-type: application/json' \\
-    -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Where was Odalys Vennaker born?"}}]}}'
+    -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Who is Odalys Vennaker?"}}]}}'
 
 Ctrl-C ends both."""
 

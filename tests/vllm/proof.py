@@ -6,7 +6,6 @@ Not part of `make test`: pytest does not collect this file by its name.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from deploy.vllm_cpu import serve
+from deploy.vllm_cpu import end_group, serve
 from server.demo.engine import WEIGHTS, Engine, Sampling
 from server.demo.questions import Question, load_people, questions, small_talk
 
@@ -74,23 +73,35 @@ def test_vllm_streams_what_it_answers_whole(base_url: str, spread: list[Question
             assert streamed == of_vllm(client, question.text)
 
 
-def test_nothing_forgotten_leaves_with_vllm_as_upstream(base_url: str) -> None:
-    lethe = Path(sys.executable).with_name("lethe")
-    done = subprocess.run(
-        [lethe, "demo", "--once", "--json", "--upstream", base_url],
-        capture_output=True,
+def prove(base_url: str) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of the demo's proof; nothing that it started outlives this."""
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name("lethe"), "demo", "--once", "--json", "--upstream", base_url],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-        timeout=BAR_LIMIT_S,
         cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if not name.startswith("LETHE_")},
+        start_new_session=True,
     )
-    assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
-    runs = json.loads(done.stdout)
-    assert runs
-    for run in runs.values():
-        assert run["forget"] >= 300
-        assert run["retain"] >= 300
-        assert run["raw_leaked"] >= 0.95 * run["forget"]
-        assert run["leaked"] == 0
-        assert run["kept_identical"] == run["retain"]
+    try:
+        stdout, stderr = process.communicate(timeout=BAR_LIMIT_S)
+    finally:
+        end_group(process)
+    return process.returncode, stdout, stderr
+
+
+def test_nothing_forgotten_leaves_with_vllm_as_upstream(base_url: str) -> None:
+    status, stdout, stderr = prove(base_url)
+    assert stdout, stderr[-4000:]
+    runs = json.loads(stdout)
+    shown = "\n".join(f"{name}: {json.dumps(run, ensure_ascii=False)}" for name, run in runs.items())
+    print(shown)
+    assert set(runs) == {"everything", "scans_alone", "deaf_upstream"}
+    for name, run in runs.items():
+        assert run["forget"] >= 300, name
+        assert run["retain"] >= 300, name
+        assert run["raw_leaked"] >= 0.95 * run["forget"], name
+        assert run["leaked"] == 0, name
+        assert run["kept_identical"] == run["retain"], name
+    assert status == 0, stderr[-4000:]
