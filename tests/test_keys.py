@@ -59,6 +59,16 @@ def test_an_installation_has_one_key_for_itself(tmp_path: Path) -> None:
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
 
 
+def test_a_key_that_another_process_was_quicker_to_make_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = installation_key(tmp_path)
+    with monkeypatch.context() as late:
+        late.setattr(Path, "exists", lambda path: False)
+        assert installation_key(tmp_path) == first
+    assert [file.name for file in tmp_path.iterdir()] == ["installation.key"]
+
+
 def test_a_broken_installation_key_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "installation.key").write_bytes(b"short")
     with pytest.raises(ValueError, match="not an installation key"):

@@ -258,6 +258,21 @@ def test_unlike_raises_its_own_target_alone(words: Retain) -> None:
     assert [bool(each) for each in raised.judge(vectors)] == [False, True]
 
 
+def test_what_resembles_an_unlike_scores_lower_though_it_is_not_listed(words: Retain) -> None:
+    plain = built(Meaning.build(policy(target("tides", LIKE)), HashingEncoder(), words))
+    unlike = ["ferry times from port meridane"]
+    taught = built(Meaning.build(policy(target("tides", LIKE, unlike)), HashingEncoder(), words))
+    near = "ferry times of port meridane"
+    assert taught.explain(near)[0][1] < plain.explain(near)[0][1] - 0.5
+    assert taught.explain(LIKE[0])[0][1] == pytest.approx(plain.explain(LIKE[0])[0][1], rel=0.1)
+
+
+def test_a_retain_sentence_is_no_part_of_its_own_crowd() -> None:
+    space = guards.meaning._Space(np.eye(6, dtype=np.float32))
+    # In a unit test, since the threshold alone shows it only by chance: the six differ all alike, by -1/5.
+    np.testing.assert_allclose(space.own_crowds(), np.full(6, -0.2), atol=1e-6)
+
+
 def test_entities_must_beat_the_same_question_about_somebody_else(words: Retain) -> None:
     like = "when did Odalys Vennaker leave for the coast"
     sibling = "when did Amara Nwosu leave for the coast"

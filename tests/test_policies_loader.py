@@ -343,6 +343,12 @@ def test_values_are_the_text_of_the_file_and_not_what_yaml_makes_of_it() -> None
     assert (target.id, target.names, target.facts[0].relation.name) == ("1974", ("1984",), "on")
 
 
+def test_white_space_around_a_text_is_no_part_of_it() -> None:
+    text = TOP + "targets:\n- {id: a, kind: fact, subject: ' Bo ', relation: ' r', values: ['v ']}\n"
+    target = parse_policy(text).targets[0]
+    assert (target.names, target.facts[0].relation.name, target.facts[0].values) == (("Bo",), "r", ("v",))
+
+
 def test_null_is_a_word_only_in_quotes() -> None:
     text = TOP + "targets:\n- {id: a, kind: entity, names: ['Null'], ticket: ~, style: null}\n"
     target = parse_policy(text).targets[0]
