@@ -54,7 +54,7 @@ class Pattern:
     regex: str
     flags: int
     max_width: int
-    """Longest match in code points."""
+    """Longest match in code points, with what a lookahead sees behind it; a border sees one more."""
     left_context: int
     """Code points of lookbehind that must stay in view before a match."""
     check: Literal["luhn"] | None = None

@@ -18,6 +18,8 @@ import click
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+    from policies.policy import Policy
+
 _FILE = click.Path(path_type=Path)
 
 
@@ -73,18 +75,35 @@ def serve(**given: str | None) -> None:
 @click.option("--state", type=_FILE, envvar="LETHE_STATE", help="Folder for what is compiled.")
 @click.option("--encoder", envvar="LETHE_ENCODER", help="Encoder for meaning, as for `serve`.")
 def check(file: Path, no_meaning: bool, state: Path | None, encoder: str | None) -> None:
-    """Say whether a policy file can be used, or else what is wrong with it, a line each."""
+    """Say whether a policy file can be used and passes its own tests, or what is wrong, a line each."""
     from policies.loader import load_policy
 
     policy = load_policy(file)
-    if policy.uses_meaning and not no_meaning:
-        from server.compiling import compile_meaning
-        from server.settings import state_folder
-
-        compile_meaning(policy, state or state_folder(), encoder)
     counts = {"target": len(policy.targets), "test": len(policy.tests)}
     said = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items())
+    if policy.uses_meaning and no_meaning:
+        said += " (not run)"
+    else:
+        _pass_its_tests(policy, file, state, encoder)
     click.echo(f"{file}: policy '{policy.name}' can be used: {said}, digest {policy.digest[:12]}")
+
+
+def _pass_its_tests(policy: Policy, file: Path, state: Path | None, encoder: str | None) -> None:
+    """Compile a policy whole and ask it its own questions; leave with status 2 where one comes out wrong."""
+    from guards.registry import Guard
+    from server.compiling import compile_meaning
+    from server.policy_tests import failed_tests, lines
+    from server.settings import state_folder
+
+    guard = Guard(policy, compile_meaning(policy, state or state_folder(), encoder))
+    try:
+        failed = failed_tests(guard, file)
+    finally:
+        guard.close()
+    for line in lines(failed):
+        click.echo(line, err=True)
+    if failed:
+        sys.exit(2)
 
 
 @lethe.command()
@@ -194,6 +213,8 @@ def _leave(text: str, status: int) -> None:
 def _said(error: Exception) -> tuple[str, int]:
     """Return what to say of an error that ended a command, and the exit status."""
     from pydantic import ValidationError
+
+    from policies.policy import Policy
 
     from policies.problems import PolicyError
 

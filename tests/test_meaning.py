@@ -264,7 +264,7 @@ def test_what_resembles_an_unlike_scores_lower_though_it_is_not_listed(words: Re
     taught = built(Meaning.build(policy(target("tides", LIKE, unlike)), HashingEncoder(), words))
     near = "ferry times of port meridane"
     assert taught.explain(near)[0][1] < plain.explain(near)[0][1] - 0.5
-    assert taught.explain(LIKE[0])[0][1] == pytest.approx(plain.explain(LIKE[0])[0][1], rel=0.1)
+    assert all(taught.judge(HashingEncoder().encode(LIKE)))
 
 
 def test_a_retain_sentence_is_no_part_of_its_own_crowd() -> None:

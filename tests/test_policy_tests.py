@@ -1,0 +1,69 @@
+"""A policy's own tests, by `lethe check`, and what `lethe explain` shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from server.cli import lethe
+from server.explain import explain
+
+POLICY = """lethe: 1
+name: p
+targets:
+  - id: odalys
+    kind: entity
+    names: [Odalys Vennaker]
+    facts: [{relation: born in, values: [Port Meridane]}]
+  - {id: school, kind: fact, subject: Harry Potter, relation: studied at, values: [Hogwarts]}
+tests:
+  - {ask: "Where was Odalys Vennaker born?", expect: forgotten}
+  - {ask: "Who was born in Port Meridane?", expect: forgotten}
+  - {ask: "Where is Port Meridane?", expect: kept}
+  - {ask: "Where does Harry Potter live?", expect: kept}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY)
+    return path
+
+
+def test_a_policy_that_passes_its_tests_can_be_used(file: Path) -> None:
+    result = CliRunner().invoke(lethe, ["check", str(file)])
+    assert result.exit_code == 0 and "2 targets, 4 tests" in result.output
+
+
+@pytest.mark.parametrize(
+    ("test", "said"),
+    [
+        ('{ask: "Where was Ruben Vennaker born?", expect: forgotten}', "about no target"),
+        ('{ask: "Who is Odalys Vennaker?", expect: kept}', "about odalys"),
+    ],
+)
+def test_a_test_that_comes_out_wrong_is_named_with_its_line(file: Path, test: str, said: str) -> None:
+    file.write_text(f"{POLICY}  - {test}\n")
+    result = CliRunner().invoke(lethe, ["check", str(file)])
+    assert result.exit_code == 2
+    first = result.stderr.splitlines()[0]
+    assert first.startswith(f"{file}:14") and said in first
+
+
+def test_explain_shows_targets_scans_places_and_the_plan(file: Path, tmp_path: Path) -> None:
+    shown = "\n".join(explain(file, "Where was Odalys  Vennaker born?", tmp_path))
+    for piece in (
+        "odalys",
+        "literal",
+        "name",
+        "10-26",
+        "'Odalys  Vennaker'",
+        "stance: armed",
+        "steer",
+        "style unknown",
+    ):
+        assert piece in shown
+    assert explain(file, "Hello.", tmp_path)[0] == "no finding"
