@@ -214,8 +214,6 @@ def _said(error: Exception) -> tuple[str, int]:
     """Return what to say of an error that ended a command, and the exit status."""
     from pydantic import ValidationError
 
-    from policies.policy import Policy
-
     from policies.problems import PolicyError
 
     if isinstance(error, PolicyError):
