@@ -20,6 +20,8 @@ class Part(StrEnum):
     """Which part of a target was found."""
 
     NAME = "name"
+    NAME_PART = "name part"
+    """A word of a name, by itself: it may be anybody's."""
     VALUE = "value"
     PATTERN = "pattern"
     MEANING = "meaning"

@@ -19,6 +19,8 @@ from policies.policy import Policy, Target
 from policies.relations import Lexicon
 from policies.text import fold
 
+MIN_INSIDE = 5
+"""A part of a name of this many letters is also looked for inside longer words of a reversed answer."""
 _RECENT_UNITS = 2
 """A value and a name complete a fact when at most this many units lie between them and the value is first."""
 _HEDGES = ("but", "however", "though", "although", "except", "only that", "apart from", "unless", "yet")
@@ -115,9 +117,10 @@ class Completion:
         """A reversed question leaves with somebody else's name or a not-knowing sentence, or not at all."""
         words = set(folded.split())
         for index in sorted(self._arms.reversed):
-            if words & self._parts[index] or not (
-                self.not_knowing(folded) or self._names_another(text, index)
-            ):
+            parts = self._parts[index]
+            # Also within longer words: a name with a syllable hung on is still the name.
+            named = any(part in word for part in parts for word in words if len(part) >= MIN_INSIDE)
+            if named or words & parts or not (self.not_knowing(folded) or self._names_another(text, index)):
                 yield Leak(index, "fact")
 
     def _names_another(self, text: str, index: int) -> bool:

@@ -105,11 +105,14 @@ def _entries(policy: Policy) -> Iterator[tuple[str, _Entry]]:
 
 
 def _forms(name: str) -> Iterable[str]:
+    """Yield a name as it is written, with its last word first, and without spaces."""
     literal = _literal(name)
-    glued = literal.replace(" ", "")
-    if literal.count(" ") > 2 and len(glued) >= MIN_GLUED:
-        return (literal, f" {glued} ")
-    return (literal,)
+    yield literal
+    words = literal.split()
+    if len(words) > 1:
+        yield f" {words[-1]} {' '.join(words[:-1])} "
+        if len("".join(words)) >= MIN_GLUED:
+            yield f" {''.join(words)} "
 
 
 def _literal(text: str) -> str:

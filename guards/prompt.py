@@ -12,8 +12,10 @@ what the answer must not bring (docs/design.md, 'Completion').  A target is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from guards.base import Arms, Finding, Part, Passage, ScanError, Stance
@@ -36,6 +38,8 @@ _CONTINUES = frozenset(
 )
 _COURTESY = frozenset("thanks thank you very much hello hi bye goodbye great good nice cool lovely".split())
 _ELLIPTICAL_WORDS = 3
+_MIN_PART = 4
+"""Shorter words of names ('Lee', 'Ana', 'von') are found in full names only."""
 
 
 class OverBudget(ScanError):
@@ -54,10 +58,13 @@ class _Parts:
     names: set[int] = field(default_factory=set)
     values: set[tuple[int, int]] = field(default_factory=set)
     meanings: set[int] = field(default_factory=set)
+    parts: set[int] = field(default_factory=set)
 
     def add(self, finding: Finding) -> None:
         if finding.part is Part.NAME:
             self.names.add(finding.target)
+        elif finding.part is Part.NAME_PART:
+            self.parts.add(finding.target)
         elif finding.part is Part.VALUE and finding.fact is not None:
             self.values.add((finding.target, finding.fact))
         elif finding.part is Part.MEANING:
@@ -65,7 +72,7 @@ class _Parts:
 
     @property
     def targets(self) -> set[int]:
-        return self.names | self.meanings | {target for target, _ in self.values}
+        return self.names | self.parts | self.meanings | {target for target, _ in self.values}
 
 
 class Reader:
@@ -76,10 +83,16 @@ class Reader:
         self._literals = literals
         self._meaning = meaning
         self._words = words
+        self._parts: dict[str, set[int]] = {}
+        for index, target in enumerate(policy.targets):
+            for word in name_parts(target):
+                if len(word) >= _MIN_PART and word not in words.stop_words:
+                    self._parts.setdefault(word, set()).add(index)
 
     async def read(self, passages: Sequence[Passage]) -> Arms:
         """Return what the passages arm.  Raises `ScanError` where that cannot be found out."""
         findings = [found for passage in passages for found in self._literal(passage)]
+        findings += self._across(passages)
         if self._meaning is not None:
             findings += await self._by_meaning(passages)
         question, history = _Parts(), _Parts()
@@ -90,7 +103,33 @@ class Reader:
         return self._arm(_Turn(text), question, history, tuple(findings))
 
     def _literal(self, passage: Passage) -> list[Finding]:
-        return [replace(found, via=(passage.path, *found.via)) for found in self._literals.find(passage.text)]
+        found = [replace(each, via=(passage.path, *each.via)) for each in self._literals.find(passage.text)]
+        return [*found, *self._name_parts(passage)] if self._parts else found
+
+    def _across(self, passages: Sequence[Passage]) -> list[Finding]:
+        """Find what begins in one of the user's messages and ends in another; it counts where it ends."""
+        said = [passage for passage in passages if passage.role == "user"]
+        if len(said) < 2:
+            return []
+        ends = list(accumulate(len(passage.text) + 1 for passage in said))
+        found = self._literals.find("\n".join(passage.text for passage in said))
+        places = [(each, bisect_right(ends, each.start), bisect_right(ends, each.end - 1)) for each in found]
+        return [
+            replace(each, start=0, end=each.end - ends[last - 1], via=(said[last].path, "messages joined"))
+            for each, first, last in places
+            if first < last
+        ]
+
+    def _name_parts(self, passage: Passage) -> list[Finding]:
+        """Find words of names in runs of capitalised words that hold no other name's."""
+        found = []
+        for run in _runs(passage.text):
+            words = [word for word, _ in run if word not in self._words.stop_words]
+            for word, span in run:
+                for target in self._parts.get(word, ()):
+                    if name_parts(self._policy.targets[target]).issuperset(words):
+                        found.append(Finding(target, "literal", Part.NAME_PART, *span, via=(passage.path,)))
+        return found
 
     async def _by_meaning(self, passages: Sequence[Passage]) -> list[Finding]:
         assert self._meaning is not None
@@ -113,8 +152,9 @@ class Reader:
         for index in sorted(question.targets | history.targets):
             target = self._policy.targets[index]
             stance = self._stance(index, target, turn, question)
-            if stance is Stance.CLEAR and target.context == "forget":
-                stance = self._carried(index, target, turn, history)
+            if stance in (Stance.CLEAR, Stance.WATCHED) and target.context == "forget":
+                carried = self._carried(index, target, turn, history)
+                stance = stance if carried is Stance.CLEAR else carried
             stances[stance].add(index)
         return Arms(
             stance=next((stance for stance in _STRICTEST_FIRST if stances[stance]), Stance.CLEAR),
@@ -138,7 +178,8 @@ class Reader:
             related = any(turn.asks(target.facts[fact]) for fact in values)
             if related or len(values) > 1:
                 return Stance.ARMED if says(turn.folded, self._words.probes) else Stance.REVERSED
-        return Stance.CLEAR
+        # A word of the name alone may be anybody's: the target's values must not come, more is not known.
+        return Stance.WATCHED if index in given.parts else Stance.CLEAR
 
     def _about_fact(self, fact: Fact, turn: _Turn, *, value_given: bool) -> Stance:
         """Return the stance where the question names a fact's subject: its other facts must stay."""
@@ -193,6 +234,21 @@ class _Turn:
             says(text, relation.cues) and (not says(text, relation.unless) or says(text, relation.despite))
             for text in self.sentences
         )
+
+
+def _runs(text: str) -> Iterator[list[tuple[str, tuple[int, int]]]]:
+    """Yield the runs of adjacent capitalised words, folded, with their places; each word where none is."""
+    folded = fold(text)
+    cased = text != text.lower()
+    run: list[tuple[str, tuple[int, int]]] = []
+    for word, span in zip(folded.text.split(), folded.spans, strict=True):
+        if run and (cased and text[run[-1][1][1] : span[0]].strip(" -") or not text[span[0]].isupper()):
+            yield run
+            run = []
+        if text[span[0]].isupper() or not cased:
+            run.append((word, span))
+    if run:
+        yield run
 
 
 def _value_words(target: Target) -> frozenset[str]:

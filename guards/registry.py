@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from guards.base import Arms, Compiled, Passage, Plan, Stance
+from guards.base import Arms, Compiled, Part, Passage, Plan, Stance
 from guards.fact import Completion
 from guards.knowledge import Knowledge
 from guards.literal import Literals
@@ -65,7 +65,9 @@ class Guard:
         styles = [self.policy.targets[index].style for index in arms.armed]
         refused = arms.stance is Stance.ARMED and all(style == "refuse" for style in styles)
         local = refused and self.policy.disclosure == "declared"
-        steer = self._knowledge.instruction(arms.targets) if steering and not local else None
+        # Only what the client named itself: an instruction that is read back then tells no name.
+        known = {found.target for found in arms.findings if found.part in (Part.NAME, Part.MEANING)}
+        steer = self._knowledge.instruction(arms.targets & known) if steering and not local else None
         what: Literal["pass", "steer", "local"] = "local" if local else "steer" if steer else "pass"
         return Plan(steer, local, True, dict.fromkeys(sorted(arms.targets), what))
 
