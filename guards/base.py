@@ -136,6 +136,8 @@ class Arms:
     reversed: frozenset[int] = frozenset()
     watched: frozenset[int] = frozenset()
     """Targets whose subject is in play."""
+    aside: frozenset[int] = frozenset()
+    """Watched targets of whose subject the question asks something else: they are not steered."""
     values: frozenset[tuple[int, int]] = frozenset()
     """(target, fact) whose value the request brought."""
 
@@ -143,6 +145,10 @@ class Arms:
     def targets(self) -> frozenset[int]:
         """Every target that the request has anything to do with."""
         return self.armed | self.reversed | self.watched
+
+
+What = Literal["pass", "steer", "local"]
+"""What a prompt gets on account of one target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +161,7 @@ class Plan:
     """Whether to answer without the upstream: only where nothing else is asked and silence is not wanted."""
     hold_stop: bool = False
     """Whether stop sequences stay here and `max_tokens` is raised upstream."""
-    per_target: dict[int, Literal["pass", "steer", "local"]] = field(default_factory=dict)
+    per_target: dict[int, What] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

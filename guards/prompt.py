@@ -122,13 +122,15 @@ class Reader:
 
     def _name_parts(self, passage: Passage) -> list[Finding]:
         """Find words of names in runs of capitalised words that hold no other name's."""
-        found = []
+        found: list[Finding] = []
         for run in _runs(passage.text):
             words = [word for word, _ in run if word not in self._words.stop_words]
-            for word, span in run:
-                for target in self._parts.get(word, ()):
-                    if name_parts(self._policy.targets[target]).issuperset(words):
-                        found.append(Finding(target, "literal", Part.NAME_PART, *span, via=(passage.path,)))
+            found += [
+                Finding(target, "literal", Part.NAME_PART, *span, via=(passage.path,))
+                for word, span in run
+                for target in self._parts.get(word, ())
+                if name_parts(self._policy.targets[target]).issuperset(words)
+            ]
         return found
 
     async def _by_meaning(self, passages: Sequence[Passage]) -> list[Finding]:
@@ -162,6 +164,7 @@ class Reader:
             armed=frozenset(stances[Stance.ARMED]),
             reversed=frozenset(stances[Stance.REVERSED]),
             watched=frozenset(stances[Stance.WATCHED]),
+            aside=frozenset(index for index in stances[Stance.WATCHED] if self._asks_else(index, turn)),
             values=frozenset(question.values | history.values),
         )
 
@@ -186,11 +189,20 @@ class Reader:
         if turn.asks(fact):
             return Stance.ARMED
         # Subject and value without a relation can only be a question about what joins them.
-        own = set(fact.relation.cues)
-        siblings = (other for other in self._words.relations if not own.issuperset(other.cues))
-        if value_given and not any(turn.asks_relation(other) for other in siblings):
+        if value_given and not self._asks_sibling(fact, turn):
             return Stance.ARMED
         return Stance.WATCHED
+
+    def _asks_sibling(self, fact: Fact, turn: _Turn) -> bool:
+        own = set(fact.relation.cues)
+        return any(
+            turn.asks_relation(other) for other in self._words.relations if not own.issuperset(other.cues)
+        )
+
+    def _asks_else(self, index: int, turn: _Turn) -> bool:
+        """Whether the question asks something of the target that is known to be another fact."""
+        target = self._policy.targets[index]
+        return target.kind == "fact" and self._asks_sibling(target.facts[0], turn)
 
     def _carried(self, index: int, target: Target, turn: _Turn, history: _Parts) -> Stance:
         """Return what earlier turns leave in play, and whether this turn goes on about it."""

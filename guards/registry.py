@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from guards.base import Arms, Compiled, Part, Passage, Plan, Stance
+from guards.base import Arms, Compiled, Part, Passage, Plan, Stance, What
 from guards.fact import Completion
 from guards.knowledge import Knowledge
 from guards.literal import Literals
@@ -67,9 +67,12 @@ class Guard:
         local = refused and self.policy.disclosure == "declared"
         # Only what the client named itself: an instruction that is read back then tells no name.
         known = {found.target for found in arms.findings if found.part in (Part.NAME, Part.MEANING)}
-        steer = self._knowledge.instruction(arms.targets & known) if steering and not local else None
-        what: Literal["pass", "steer", "local"] = "local" if local else "steer" if steer else "pass"
-        return Plan(steer, local, True, dict.fromkeys(sorted(arms.targets), what))
+        steered = (arms.targets & known) - arms.aside if steering and not local else frozenset[int]()
+        what: dict[int, What] = {
+            index: "local" if local else "steer" if index in steered else "pass"
+            for index in sorted(arms.targets)
+        }
+        return Plan(self._knowledge.instruction(steered), local, True, what)
 
     def releaser(
         self, arms: Arms, choices: int, *, structured: bool, seed: bytes, max_held_chars: int
