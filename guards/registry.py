@@ -49,6 +49,11 @@ class Guard:
         """Whether everything that the policy needs is at hand."""
         return self._meaning is None or self._meaning.ready
 
+    @property
+    def encoded(self) -> int:
+        """Texts given to the encoder so far."""
+        return 0 if self._meaning is None else self._meaning.encoded
+
     def close(self) -> None:
         """End the encoder's thread, where there is one."""
         if self._meaning is not None:

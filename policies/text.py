@@ -42,10 +42,13 @@ class View:
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Return the original half-open span that covers the shown one; an empty span stays empty."""
-        if self.offsets is None or start >= end:
-            return (start, end) if self.offsets is None else (self._at(start), self._at(start))
+        if self.offsets is None:
+            return start, end
+        if start >= end:
+            return self._at(start), self._at(start)
         # Characters that were dropped behind the last shown one belong to it: an edit takes them along.
-        return self._at(start), self._at(end)
+        behind = self.offsets[end] if end < len(self.offsets) else 0
+        return self._at(start), max(self.offsets[end - 1] + 1, behind)
 
     def _at(self, position: int) -> int:
         assert self.offsets is not None

@@ -157,15 +157,19 @@ def audit() -> None:
 @audit.command("verify")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option(
-    "--state", type=_FILE, help="Folder with the public key; without it, the one that FILE lies in."
+    "--state",
+    type=_FILE,
+    help="Folder with the public key; without it, FILE's own.",
 )
 def audit_verify(files: tuple[str, ...], state: Path | None) -> None:
     """Say of audit databases (files or URLs) whether a record was changed, removed or cut off."""
     from server.audit import verify
+    from server.settings import state_folder
 
     worst = 0
     for file in files:
-        report = verify(file, state or Path(file).parent)
+        beside = state_folder() if "://" in file else Path(file).parent
+        report = verify(file, state or beside)
         click.echo(f"{file}: {report}")
         worst = max(worst, report.exit_code)
     sys.exit(worst)

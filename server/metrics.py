@@ -50,7 +50,12 @@ class Metrics:
         self._refused = Counter(
             "lethe_requests_refused", "Requests answered with an error.", ["status"], registry=registry
         )
-        self._encoder_calls = Counter("lethe_encoder_calls", "Texts given to the encoder.", registry=registry)
+        self._encoder_texts = Gauge(
+            "lethe_encoder_texts",
+            "Texts given to the encoder since the start.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
         self._in_flight = Gauge(
             "lethe_exchanges_in_flight",
             "Exchanges that have not ended.",
@@ -59,6 +64,9 @@ class Metrics:
         )
         self._audit_queue = Gauge(
             "lethe_audit_queue", "Records to be written.", multiprocess_mode="livesum", registry=registry
+        )
+        self._audit_failures = Counter(
+            "lethe_audit_failures", "Endings that could not be written at once.", registry=registry
         )
         self._policy = Gauge(
             "lethe_policy",
@@ -104,13 +112,17 @@ class Metrics:
         """Count a request that was answered with an error."""
         self._refused.labels(str(status)).inc()
 
-    def encoded(self, count: int) -> None:
-        """Count texts given to the encoder."""
-        self._encoder_calls.inc(count)
+    def encoded(self, total: int) -> None:
+        """Say how many texts the encoder has been given since the start."""
+        self._encoder_texts.set(total)
 
     def queued(self, count: int) -> None:
         """Say how many audit records wait."""
         self._audit_queue.set(count)
+
+    def audit_failed(self) -> None:
+        """Count an ending that could not be written at once."""
+        self._audit_failures.inc()
 
     def in_force(self, digest: str, targets: int) -> None:
         """Say which policy is in force and how many targets it has."""

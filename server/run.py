@@ -25,7 +25,14 @@ from guards.releaser import Releaser
 from policies.policy import Policy
 from server.api.chat import deltas
 from server.audit import Audit, AuditError
-from server.errors import GatewayError, GuardUnavailable, TooLarge, UpstreamFailed
+from server.errors import (
+    GatewayError,
+    GuardUnavailable,
+    TooLarge,
+    UpstreamFailed,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from server.exchange import Delta, Ending, Exchange, Part, ToolCall
 from server.limits import Limits
 from server.metrics import Metrics
@@ -269,6 +276,8 @@ class Run:
             return
         self._ended = True
         exchange, gateway = self.exchange, self._gateway
+        if isinstance(error, UpstreamFailed | UpstreamUnreachable | UpstreamTimeout):
+            gateway.metrics.upstream_failed(error.code or "upstream_error")
         exchange.ending, exchange.reason = _ending(error, exchange, self._changed())
         if self._releaser is not None:
             exchange.rulings = self._releaser.rulings
@@ -278,9 +287,17 @@ class Run:
                     await self._answer.aclose()
             finally:
                 self._count()
-                if self._opened:
-                    whole_s = time.monotonic() - self._began_s
-                    await gateway.audit.ended(ended(exchange, self._digest.hexdigest(), whole_s))
+                await self._record_end()
+
+    async def _record_end(self) -> None:
+        if not self._opened:
+            return
+        record = ended(self.exchange, self._digest.hexdigest(), time.monotonic() - self._began_s)
+        try:
+            await self._gateway.audit.ended(record)
+        except AuditError:
+            # The answer has left already, and the audit keeps the record and writes it with the next one.
+            self._gateway.metrics.audit_failed()
 
     def _changed(self) -> bool:
         return self._releaser is not None and any(
@@ -288,7 +305,8 @@ class Run:
         )
 
     def _count(self) -> None:
-        exchange, metrics = self.exchange, self._gateway.metrics
+        exchange, gateway = self.exchange, self._gateway
+        metrics = gateway.metrics
         assert exchange.ending is not None
         for ruling in exchange.rulings:
             metrics.ruled(ruling.action)
@@ -298,6 +316,8 @@ class Run:
             first_byte_s=self._first_byte_s,
             whole_s=time.monotonic() - self._began_s,
         )
+        metrics.encoded(gateway.guard.encoded)
+        metrics.queued(gateway.audit.queue_length)
         metrics.finished()
 
 

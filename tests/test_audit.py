@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import resource
 import signal
 import sqlite3
@@ -244,6 +245,21 @@ async def test_without_its_heads_file_the_audit_refuses_until_it_is_back(tmp_pat
     await exchanges(audit, range(3, 5))
     audit.close()
     assert problems(tmp_path) == []
+
+
+async def test_one_process_at_a_time_adds_to_the_heads_file(tmp_path: Path) -> None:
+    audit = start(tmp_path, replace(SOON, checkpoint_records=1))
+    with (tmp_path / "state" / "audit-heads.jsonl").open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        waiting = asyncio.create_task(audit.opened(opened(0)))
+        await until(lambda: "opened" in kinds(tmp_path, audit))
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        assert not waiting.done() and len(other.readlines()) == 1
+        fcntl.flock(other, fcntl.LOCK_UN)
+        await waiting
+        assert len(other.readlines()) == 1
+    audit.close()
 
 
 @pytest.mark.parametrize("checkpoint_records", [1, 1000])

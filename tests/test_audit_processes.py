@@ -104,9 +104,10 @@ def test_a_process_that_died_between_database_and_heads_file_is_no_problem_and_i
     killed.communicate()
     heads = tmp_path / "state" / "audit-heads.jsonl"
     lines = heads.read_bytes().splitlines(keepends=True)
-    # The last line was begun and never finished.
-    heads.write_bytes(b"".join(lines[:-1]) + lines[-1][:50])
+    # The last line was begun and never finished; what is there of it is longer than what takes its place.
+    heads.write_bytes(b"".join(lines[:-1]) + lines[-1].rstrip() * 8)
     assert set(problems(tmp_path)) == {("no ending", 8), ("unsigned tail", 6)}
     start(tmp_path).close()
     assert problems(tmp_path) == [("no ending", 8)]
-    assert heads.read_bytes().startswith(b"".join(lines))
+    repaired = heads.read_bytes()
+    assert repaired.startswith(b"".join(lines)) and repaired.endswith(b"}\n")

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.schema import CreateTable
 
 from guards.base import Arms, Passage, Plan, Ruling, Stance
 from policies.policy import Policy, Target
 from server import records
 from server.audit import Audit, AuditError, count_rulings, store, verify
+from server.audit.records import NO_HASH, chained
 from server.exchange import Ending, Exchange, Question
 from tests.audit_trail import ended, opened, start
 
@@ -117,6 +121,35 @@ async def test_no_text_of_an_exchange_is_in_any_file_of_the_audit(tmp_path: Path
 
 def everything(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_hash_depends_on_the_chain_the_counter_the_hash_before_and_the_record() -> None:
+    inputs = [
+        ("ab", 1, NO_HASH, b"{}"),
+        ("ac", 1, NO_HASH, b"{}"),
+        ("ab", 2, NO_HASH, b"{}"),
+        ("ab", 1, b"1" * 32, b"{}"),
+        ("ab", 1, NO_HASH, b"[]"),
+        ("a", 1, NO_HASH, b"{}"),
+    ]
+    assert len({chained(*one) for one in inputs}) == len(inputs)
+
+
+def test_a_transaction_has_the_write_lock_from_its_beginning(tmp_path: Path) -> None:
+    url = store.locate(tmp_path / "audit.db")
+    store.create(url, 1)
+    engine = store.writing(url, 1)
+    other = sqlite3.connect(tmp_path / "audit.db", timeout=0, isolation_level=None)
+    with closing(other), engine.begin(), pytest.raises(sqlite3.OperationalError, match="locked"):
+        other.execute("BEGIN IMMEDIATE")
+    engine.dispose()
+
+
+def test_a_writer_never_makes_a_database_that_is_not_there(tmp_path: Path) -> None:
+    engine = store.writing(store.locate(tmp_path / "audit.db"), 1)
+    with pytest.raises(OperationalError):
+        engine.connect()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_tables_are_plain_sql_on_postgresql_too() -> None:

@@ -135,9 +135,20 @@ def change(assignment: str, counter: int) -> Tamper:
 
 RECORD = "audit_records WHERE chain = :c AND counter"
 CHECKPOINT = "audit_checkpoints WHERE chain = :c AND number"
+
+
+def without_heads_file(folder: Path, chain: str) -> None:
+    """Leave one chain, without its third checkpoint and without the file that has it too."""
+    (folder / "state" / "audit-heads.jsonl").unlink()
+    for table in ("audit_records", "audit_checkpoints"):
+        execute(folder, (f"DELETE FROM {table} WHERE chain <> ?", (chain,)))
+    sql(f"DELETE FROM {CHECKPOINT} = 3")(folder, chain)
+
+
 TAMPERINGS: dict[str, tuple[Tamper, list[tuple[str, int | None, int | None]]]] = {
     "a field of a record": (change("body = replace(body, 'anyone', 'nobody')", 6), [("changed", 6, None)]),
     "a hash alone": (change(f"hash = '{'0' * 64}'", 6), [("changed", 6, None)]),
+    "bytes that are no text": (change("body = CAST(x'ff00' AS TEXT)", 1), [("changed", 1, None)]),
     "a record with its own hash": (
         lambda folder, chain: rewrite(folder, chain, 6, 6),
         [("changed", 7, None)],
@@ -178,6 +189,10 @@ TAMPERINGS: dict[str, tuple[Tamper, list[tuple[str, int | None, int | None]]]] =
     "a checkpoint deleted": (
         sql(f"DELETE FROM {CHECKPOINT} = 3"),
         [("missing checkpoint", 9, None)],
+    ),
+    "a checkpoint deleted, and the heads file with it": (
+        without_heads_file,
+        [("missing checkpoint", 13, None), ("missing checkpoint", 14, None)],
     ),
     "all checkpoints deleted": (
         sql(f"DELETE FROM {CHECKPOINT} > 0"),

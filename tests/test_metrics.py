@@ -37,7 +37,7 @@ def test_what_is_counted_is_shown() -> None:
         'lethe_rulings_total{action="answer"} 1.0',
         'lethe_upstream_errors_total{kind="upstream_timeout"} 1.0',
         'lethe_requests_refused_total{status="413"} 1.0',
-        "lethe_encoder_calls_total 3.0",
+        "lethe_encoder_texts 3.0",
         "lethe_audit_queue 4.0",
     }
     assert 'lethe_first_byte_seconds_count{streaming="false"} 1.0' not in lines(metrics)
@@ -57,7 +57,7 @@ def test_one_policy_is_in_force_at_a_time() -> None:
 def test_the_counts_of_two_gateways_in_a_process_are_apart() -> None:
     one, other = Metrics(), Metrics()
     one.encoded(1)
-    assert "lethe_encoder_calls_total 0.0" in lines(other)
+    assert "lethe_encoder_texts 0.0" in lines(other)
 
 
 def test_several_processes_are_shown_together(tmp_path: Path) -> None:
@@ -70,4 +70,4 @@ def test_several_processes_are_shown_together(tmp_path: Path) -> None:
     shown = subprocess.run(
         [sys.executable, "-c", show], check=True, env=environment, cwd=root, capture_output=True, text=True
     ).stdout
-    assert "lethe_encoder_calls_total 4.0" in shown.splitlines()
+    assert "lethe_encoder_texts 4.0" in shown.splitlines()

@@ -69,6 +69,8 @@ class Corpus:
         self.held_out = {question.text for question in questions(people) if question.held_out}
         self.held_out |= {question.text for question in two_hop_questions(people) if question.held_out}
 
+        self.fact_share = 0.38  # of the items of a notice, those that name a single fact
+        self.talk_share = 0.05
         self.simple = False  # only short conversations, notices of whole people: what training begins with
 
     def conversations(self) -> Iterator[list[Message]]:
@@ -134,7 +136,7 @@ class Corpus:
             draw = self.random.random()
             if draw < 0.08 and not self.simple:
                 notice.items.append(invented_name(self.random, self.people))
-            elif draw < 0.62 or self.simple:
+            elif draw < 1 - self.fact_share or self.simple:
                 notice.ids.add(person.id)
                 notice.items.append(item(person))
             else:
@@ -170,7 +172,7 @@ class Corpus:
         if self.simple and notice.items:
             return self._direct(*self._subject(notice))
         draw = self.random.random()
-        if draw < 0.05:
+        if draw < self.talk_share:
             return self.random.choice(self.talk)
         if draw < 0.08:
             return self.random.choice(self.places)

@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +21,10 @@ if TYPE_CHECKING:
 WEIGHTS = HERE / "weights"
 SEED = 20
 VOCABULARY = 1400
-STEPS = 3000
 TOKENS_A_STEP = 2560
-PEAK_RATE = 1.5e-3
 WARM_UP = 150
-SIMPLE_STEPS = 800
 FIRST_TOKEN_WEIGHT = 4.0
+ATTENTION = "eager"  # on a CPU its backward pass takes half the time of the fused one
 POSITIONS = 2048
 PAD, SYSTEM, USER, ASSISTANT, END = SPECIAL = (
     "<|pad|>",
@@ -47,6 +46,24 @@ CHAT_TEMPLATE = (
     "{%- endif -%}<|end|>"
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}<|assistant|>{%- endif -%}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stretch of training, with what its conversations have more or less of."""
+
+    steps: int
+    peak_rate: float
+    simple_steps: int
+    fact_share: float
+    talk_share: float
+
+
+# Obeying a notice about a whole person is learnt first, from short conversations; then about a single fact.
+STAGES = (
+    Stage(steps=3000, peak_rate=1.5e-3, simple_steps=800, fact_share=0.38, talk_share=0.05),
+    Stage(steps=1000, peak_rate=1e-3, simple_steps=0, fact_share=0.7, talk_share=0.075),
 )
 
 
@@ -133,7 +150,6 @@ def new_model(tokenizer: Tokenizer) -> Any:
         eos_token_id=end,
         pad_token_id=token_id(tokenizer, PAD),
     )
-    config._attn_implementation = "eager"  # on a CPU its backward pass takes half the time
     return LlamaForCausalLM(config)
 
 
@@ -144,21 +160,24 @@ def rate(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - WARM_UP) / max(1, steps - WARM_UP)))
 
 
-def fit(model: Any, tokenizer: Tokenizer, corpus: Corpus, steps: int) -> None:
+def fit(model: Any, tokenizer: Tokenizer, corpus: Corpus, stage: Stage) -> None:
     """Trains the model in place; a progress bar shows the loss and the share of answers begun right."""
     import torch
     from tqdm import tqdm  # type: ignore[import-untyped]
 
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, steps))
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=stage.peak_rate, betas=(0.9, 0.98), weight_decay=0.05
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, stage.steps))
     names = {tokenizer.encode(person.name).ids[0] for person in corpus.people.people}
     asks = token_id(tokenizer, ASSISTANT)
     model.train()
     stream = batches(tokenizer, corpus)
     running, right = 0.0, 0.0
-    bar = tqdm(range(steps), unit="step", mininterval=5)
+    corpus.fact_share, corpus.talk_share = stage.fact_share, stage.talk_share
+    bar = tqdm(range(stage.steps), unit="step", mininterval=5)
     for step in bar:
-        corpus.simple = step < SIMPLE_STEPS
+        corpus.simple = step < stage.simple_steps
         ids, labels = next(stream)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]
@@ -224,28 +243,40 @@ def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
 
 
-def train(steps: int = STEPS, folder: Path = WEIGHTS) -> None:
-    """Trains tokenizer and model and saves both; the same seed on the same machine gives the same weights."""
+def train(folder: Path = WEIGHTS, first_stage: int = 1) -> None:
+    """Trains tokenizer and model and saves both; the same seed on the same machine gives the same weights.
+
+    Each stage begins with the saved weights of the one before, so that `first_stage` 2 repeats the second alone.
+    """
     import torch
+    from tokenizers import Tokenizer
+    from transformers import LlamaForCausalLM
 
     torch.set_num_threads(2)
     torch.manual_seed(SEED)
     people = load_people()
-    tokenizer = train_tokenizer(Corpus(people, SEED))
-    model = new_model(tokenizer)
-    fit(model, tokenizer, Corpus(people, SEED + 1), steps)
-    save(model, tokenizer, folder)
+    if first_stage == 1:
+        tokenizer = train_tokenizer(Corpus(people, SEED))
+        model: Any = new_model(tokenizer)
+    else:
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    for number, stage in list(enumerate(STAGES, start=1))[first_stage - 1 :]:
+        if number > 1:
+            model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        model.set_attn_implementation(ATTENTION)
+        fit(model, tokenizer, Corpus(people, SEED + number), stage)
+        save(model, tokenizer, folder)
 
 
 def main() -> None:
     """Runs the training from the command line."""
     parser = argparse.ArgumentParser(description="Train the demo model.")
-    parser.add_argument("--steps", type=int, default=STEPS, help="optimiser steps (default: %(default)s)")
     parser.add_argument(
         "--out", type=Path, default=WEIGHTS, help="folder for the weights (default: %(default)s)"
     )
+    parser.add_argument("--stage", type=int, default=1, help="start from this stage (default: %(default)s)")
     chosen = parser.parse_args()
-    train(chosen.steps, chosen.out)
+    train(chosen.out, chosen.stage)
 
 
 if __name__ == "__main__":
