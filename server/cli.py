@@ -62,8 +62,8 @@ def lethe() -> None:
 @lethe.command(cls=_FromSettings)
 def serve(**given: str | None) -> None:
     """Serve the API in front of an upstream."""
-    from server.serving import serve as serve_until_stopped
     from server.settings import Settings
+    from server.start import serve as serve_until_stopped
 
     settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     sys.exit(serve_until_stopped(settings))

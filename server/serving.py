@@ -21,9 +21,6 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
-from server.app import create_admin_app, create_app, readiness
-from server.settings import DEMO, Settings
-
 log = logging.getLogger("lethe")
 
 _KEEPALIVE_S = 65
@@ -41,29 +38,6 @@ class StartError(Exception):
     def __init__(self, message: str, exit_code: int = 1) -> None:
         super().__init__(message)
         self.exit_code = exit_code
-
-
-def serve(settings: Settings) -> int:
-    """Serve until a signal comes; return the exit status.
-
-    Raises StartError, or whatever the gateway's start raises.
-    """
-    from server.children import Parent, demo_model
-
-    speak_plainly()
-    with contextlib.ExitStack() as stack:
-        client = stack.enter_context(_listen(settings.host, settings.port))
-        admin = stack.enter_context(_listen(settings.admin_host, settings.admin_port))
-        if settings.upstream == DEMO:
-            url = stack.enter_context(demo_model())
-            settings = settings.model_copy(update={"upstream": url})
-        if settings.workers == 1:
-            run(_alone(settings, client, admin))
-        else:
-            parent = stack.enter_context(Parent(settings, client, admin))
-            run(parent.serve())
-    log.info("stopped")
-    return 0
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -87,7 +61,8 @@ def _unforeseen(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) ->
     log.error("unforeseen %s in a task", type(context.get("exception")).__name__)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on an address; port 0 takes a free one.  Raises StartError."""
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, socket.SOCK_STREAM)
@@ -162,30 +137,6 @@ class Listener(uvicorn.Server):
         finally:
             stopped.cancel()
             serving.cancel()
-
-
-async def _alone(settings: Settings, client: socket.socket, admin: socket.socket) -> None:
-    from server.pipeline import Gateway
-
-    gateway = await Gateway.start(settings)
-    try:
-        front = Listener(create_app(settings, gateway=gateway), settings.grace_s)
-        stopping = front.stop_on_signals()
-
-        async def ready() -> dict[str, Any]:
-            return {**await readiness(gateway), "accepting": not stopping.is_set()}
-
-        over = asyncio.Event()
-        back = Listener(create_admin_app(ready, gateway.metrics), 0)
-        watching = asyncio.create_task(back.run_until(over, admin))
-        announce(client, admin, gateway.policy.name, len(gateway.policy.targets))
-        try:
-            await front.run_until(stopping, client)
-        finally:
-            over.set()
-            await watching
-    finally:
-        await gateway.close()
 
 
 def announce(client: socket.socket, admin: socket.socket, policy: str, targets: int) -> None:
