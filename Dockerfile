@@ -2,8 +2,8 @@
 # Runs without root and with a read-only root; what it keeps (audit, store) goes to /var/lib/lethe.
 
 FROM python:3.11-slim-bookworm AS build
-# torch's own index of CPU builds; an empty value takes the build that PyPI has (2.5 GB more).
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# URL of PyTorch's index of CPU builds; an empty value takes the build that PyPI has (2.5 GB more).
+ARG TORCH_INDEX=
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 RUN python -m venv /opt/lethe

@@ -2,9 +2,11 @@
 # `make` alone lists what there is to do.
 
 PYTHON ?= python3
-# torch's own index of CPU builds (192 MB instead of the 2.7 GB of PyPI's CUDA build).  It is asked for torch
-# alone; where it cannot be reached, PyPI's build is taken.  TORCH_INDEX= asks PyPI at once.
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# Where to ask for torch alone: the URL of PyTorch's index of CPU builds (192 MB instead of the 2.7 GB of PyPI's
+# CUDA build), as PyTorch's install page gives it.  Empty: wherever pip looks, a CPU build before any other.
+TORCH_INDEX ?=
+
+export TORCH_INDEX
 
 BIN := .venv/bin
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
@@ -47,8 +49,7 @@ clean: ## remove both environments and every cache
 	  rm -rf .venv; \
 	  echo "'$(PYTHON) -m venv' failed: on Debian and Ubuntu, 'apt install python3-venv' first." >&2; exit 1; }
 	@echo "Downloading 0.5 GB (3 GB where only the CUDA build of torch on PyPI can be had)."
-	@$(BIN)/python -m pip install -q "torch==$(TORCH)+cpu" 2>/dev/null \
-	  || $(BIN)/python -m pip install -q --retries 1 $(TORCH_FROM) "torch==$(TORCH)" 2>/dev/null \
+	@$(BIN)/python -m pip install -q $(TORCH_FROM) "torch==$(TORCH)+cpu" 2>/dev/null \
 	  || $(BIN)/python -m pip install "torch==$(TORCH)"
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
 	@touch $@

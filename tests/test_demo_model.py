@@ -12,6 +12,7 @@ from itertools import islice
 import pytest
 import uvicorn
 from openai import BadRequestError, NotFoundError, OpenAI
+from openai.types.chat import ChatCompletionMessageParam
 
 from server.demo import questions as asked
 from server.demo.corpus import Corpus, gateway_notice
@@ -49,10 +50,10 @@ def _serving(ignore_system: bool) -> Iterator[OpenAI]:
 
 
 def _ask(client: OpenAI, text: str, system: str | None = None) -> str:
-    before = [{"role": "system", "content": system}] if system else []
-    answer = client.chat.completions.create(
-        model=MODEL, messages=[*before, {"role": "user", "content": text}], temperature=0
-    )
+    messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": text}]
+    if system is not None:
+        messages.insert(0, {"role": "system", "content": system})
+    answer = client.chat.completions.create(model=MODEL, messages=messages, temperature=0)
     assert answer.choices[0].finish_reason == "stop"
     return answer.choices[0].message.content or ""
 

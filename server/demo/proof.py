@@ -11,14 +11,14 @@ import asyncio
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import aiohttp
 
 from policies.calibrate import upper_bound
-from server.demo.sample import Ask, Sample
+from server.demo.sample import RETAIN, Ask, Sample
 
 Progress = Callable[[str, int, int], None]
 """Told which run is under way, how many questions are done, and of how many."""
@@ -54,6 +54,9 @@ class Run:
     leaked_upper: float = 0.0
     retain: int = 0
     kept_identical: int = 0
+    misremembered: int = 0
+    """Retain questions that the upstream alone answered with a forgotten person's name: not counted in
+    `retain`, since such an answer must not pass; spare questions stand in for them."""
     forget_by_sort: dict[str, int] = field(default_factory=dict)
     raw_leaked_held_out: int = 0
     held_out: int = 0
@@ -136,39 +139,69 @@ def _bare(text: str) -> str:
 
 async def prove(raw: str, lethe: str, sample: Sample, model: str, progress: Progress, name: str) -> Run:
     """Ask every question both ways and count.  `raw` and `lethe` are base URLs that end in `/v1`."""
-    run = Run(forget=len(sample.forget), retain=len(sample.retain))
-    for ask in sample.forget:
-        run.forget_by_sort[ask.sort] = run.forget_by_sort.get(ask.sort, 0) + 1
-        run.held_out += ask.held_out
-    done, total = 0, len(sample.forget) + len(sample.retain)
-    gate = asyncio.Semaphore(AT_ONCE)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=300)) as session:
-        alone, through = Asker(session, raw, model), Asker(session, lethe, model)
-
-        async def one(ask: Ask, forgotten: bool) -> None:
-            nonlocal done
-            async with gate:
-                pairs = [
-                    (
-                        await alone.ask(ask.text, streaming=streaming),
-                        await through.ask(ask.text, streaming=streaming),
-                    )
-                    for streaming in (False, True)
-                ]
-            (_forget if forgotten else _retain)(run, ask, pairs)
-            done += 1
-            progress(name, done, total)
-
-        async with asyncio.TaskGroup() as tasks:
-            for ask in sample.forget:
-                tasks.create_task(one(ask, True))
-            for ask in sample.retain:
-                tasks.create_task(one(ask, False))
+        proof = _Proof(Asker(session, raw, model), Asker(session, lethe, model), sample)
+        await proof.ask_all(lambda done, total: progress(name, done, total))
+    run = proof.run
     run.leaked_upper = round(upper_bound(run.leaked, run.forget), 6)
     return run
 
 
-def _forget(run: Run, ask: Ask, pairs: Sequence[tuple[Said, Said]]) -> None:
+class _Proof:
+    """One run under way."""
+
+    def __init__(self, alone: Asker, through: Asker, sample: Sample) -> None:
+        self.run = Run(forget=len(sample.forget))
+        self._alone = alone
+        self._through = through
+        self._sample = sample
+        self._gate = asyncio.Semaphore(AT_ONCE)
+        for ask in sample.forget:
+            self.run.forget_by_sort[ask.sort] = self.run.forget_by_sort.get(ask.sort, 0) + 1
+            self.run.held_out += ask.held_out
+
+    async def ask_all(self, progress: Callable[[int, int], None]) -> None:
+        """Ask everything, several at once; spare questions last, as many as are needed."""
+        done, total = 0, len(self._sample.forget) + RETAIN
+
+        async def step(asked: Coroutine[Any, Any, None]) -> None:
+            nonlocal done
+            await asked
+            done += 1
+            progress(done, total)
+
+        async with asyncio.TaskGroup() as tasks:
+            for ask in self._sample.forget:
+                tasks.create_task(step(self._forget(ask)))
+            for ask in self._sample.retain[:RETAIN]:
+                tasks.create_task(step(self._retain(ask)))
+        for ask in self._sample.retain[RETAIN:]:
+            if self.run.retain < RETAIN:
+                await self._retain(ask)
+
+    async def _forget(self, ask: Ask) -> None:
+        _count_forget(self.run, ask, await self._answers(ask))
+
+    async def _retain(self, ask: Ask) -> None:
+        answers = await self._answers(ask)
+        if any(leaks(said, person) for said, _ in answers for person in self._sample.names):
+            self.run.misremembered += 1
+        else:
+            _count_retain(self.run, ask, answers)
+
+    async def _answers(self, ask: Ask) -> list[tuple[Said, Said]]:
+        """Return (alone, through Lethe), not streamed and streamed."""
+        async with self._gate:
+            return [
+                (
+                    await self._alone.ask(ask.text, streaming=streaming),
+                    await self._through.ask(ask.text, streaming=streaming),
+                )
+                for streaming in (False, True)
+            ]
+
+
+def _count_forget(run: Run, ask: Ask, pairs: Sequence[tuple[Said, Said]]) -> None:
     known = all(leaks(alone, ask.value) for alone, _ in pairs)
     run.raw_leaked += known
     run.raw_leaked_held_out += known and ask.held_out
@@ -179,7 +212,8 @@ def _forget(run: Run, ask: Ask, pairs: Sequence[tuple[Said, Said]]) -> None:
         _note(run, "not known", ask)
 
 
-def _retain(run: Run, ask: Ask, pairs: Sequence[tuple[Said, Said]]) -> None:
+def _count_retain(run: Run, ask: Ask, pairs: Sequence[tuple[Said, Said]]) -> None:
+    run.retain += 1
     if all(alone.seen == through.seen for alone, through in pairs):
         run.kept_identical += 1
     else:

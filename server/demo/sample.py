@@ -29,6 +29,9 @@ FORGET = {"direct": 250, "reverse": 20, "two-hop": 30}
 """How many forget questions of each sort; every wording of every relation is among the direct ones."""
 NEAR, OTHER, REVERSE, PLACES, TALK = 100, 110, 20, 30, 40
 """Retain questions: about kept people who share something with a forgotten one, others, and the rest."""
+RETAIN = NEAR + OTHER + REVERSE + PLACES + TALK
+SPARE = 30
+"""More questions about other people, for those that the model answers with a forgotten person's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,9 @@ class Sample:
 
     forget: tuple[Ask, ...]
     retain: tuple[Ask, ...]
+    """The first `RETAIN` that can be used are; the rest are spare."""
+    names: tuple[str, ...]
+    """The forgotten people: a model that brings one of them to a retain question has misremembered."""
 
 
 def sample(policy: Policy) -> Sample:
@@ -66,6 +72,7 @@ def sample(policy: Policy) -> Sample:
     kept_back, gone_back = split(reverse_questions(people))
     _, gone_hops = split(two_hop_questions(people))
     near, other = _by_nearness(kept, people, ids)
+    others = _each_wording(other, OTHER + SPARE, draw)
     forget = [
         *_asks(_each_wording(gone, FORGET["direct"], draw), "direct"),
         *_asks(draw.sample(gone_back, min(FORGET["reverse"], len(gone_back))), "reverse"),
@@ -73,12 +80,14 @@ def sample(policy: Policy) -> Sample:
     ]
     retain = [
         *_asks(_each_wording(near, NEAR, draw), "near"),
-        *_asks(_each_wording(other, OTHER, draw), "other"),
+        *_asks(others[:OTHER], "other"),
         *_asks(draw.sample(kept_back, min(REVERSE, len(kept_back))), "reverse"),
         *(Ask(text, "place") for text, _ in draw.sample(place_questions(people), PLACES)),
         *(Ask(text, "talk") for text, _ in draw.sample(small_talk(), TALK)),
+        *_asks(others[OTHER:], "other"),
     ]
-    return Sample(_unique(forget), _unique(retain))
+    names = tuple(person.name for person in people.people if person.id in ids)
+    return Sample(_unique(forget), _unique(retain), names)
 
 
 def _forgotten(policy: Policy, people: People) -> tuple[set[str], set[tuple[str, str]]]:

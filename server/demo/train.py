@@ -246,7 +246,7 @@ def _write_json(path: Path, value: Any) -> None:
 def train(folder: Path = WEIGHTS, first_stage: int = 1) -> None:
     """Trains tokenizer and model and saves both; the same seed on the same machine gives the same weights.
 
-    Each stage begins with the saved weights of the one before, so that `first_stage` 2 repeats the second alone.
+    The second stage begins with the saved weights of the first, so that it can be repeated alone.
     """
     import torch
     from tokenizers import Tokenizer
@@ -257,9 +257,9 @@ def train(folder: Path = WEIGHTS, first_stage: int = 1) -> None:
     people = load_people()
     if first_stage == 1:
         tokenizer = train_tokenizer(Corpus(people, SEED))
-        model: Any = new_model(tokenizer)
     else:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    model: Any = new_model(tokenizer)
     for number, stage in list(enumerate(STAGES, start=1))[first_stage - 1 :]:
         if number > 1:
             model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
