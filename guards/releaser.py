@@ -55,6 +55,11 @@ class _Lane:
     replaced: bool = False
     """Whether the style's sentence has been said here already."""
 
+    @property
+    def ripe(self) -> bool:
+        """Whether a sentence may have ended, so that the scans are worth their while."""
+        return self.sealed or self.paused or sentence_end(self.text) is not None
+
     def scan(self) -> None:
         """Show the scans what they have not seen; close them once the lane is sealed."""
         fresh = self.text[self.fed - self.base :]
@@ -284,10 +289,11 @@ class Releaser:
     async def _commit(self, choice: _Choice) -> None:
         in_order = self._arms.stance is not Stance.CLEAR
         for lane in choice.lanes:
-            lane.scan()
             if self._parsed(lane) and not lane.sealed:
                 return
-            await self._commit_lane(choice, lane)
+            if lane.ripe or not self._policy.by_sentence:
+                lane.scan()
+                await self._commit_lane(choice, lane)
             if in_order and lane.text:
                 return
         if choice.closed and choice.spoilt and not choice.said:

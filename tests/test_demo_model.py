@@ -36,9 +36,8 @@ def deaf_client() -> Iterator[OpenAI]:
 
 
 def _serving(ignore_system: bool) -> Iterator[OpenAI]:
-    listener = socket.create_server(
-        ("127.0.0.1", 0)
-    )  # listens already: a client may connect before uvicorn is up
+    # The socket listens before uvicorn is up: a client may connect at once, and waits for its answer.
+    listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(create_app(ignore_system=ignore_system), log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

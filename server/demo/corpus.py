@@ -71,6 +71,7 @@ class Corpus:
 
         self.fact_share = 0.38  # of the items of a notice, those that name a single fact
         self.talk_share = 0.05
+        self.focus = False  # notices of one or two items, mostly single facts, and many questions about them
         self.simple = False  # only short conversations, notices of whole people: what training begins with
 
     def conversations(self) -> Iterator[list[Message]]:
@@ -93,6 +94,8 @@ class Corpus:
         turns = self.random.choices((1, 2, 4, 6), (25, 25, 30, 20) if notice.items else (55, 25, 15, 5))[0]
         if self.simple:
             turns = 1
+        elif self.focus and notice.items:
+            turns = 6
         subject: Person | None = None  # of the turn before, whom 'she' or 'he' would mean
         for _ in range(turns):
             question = self._question(notice)
@@ -132,6 +135,8 @@ class Corpus:
         count = self.random.choices(
             (1, 2, 3, 4, 6), (70, 30, 0, 0, 0) if self.simple else (40, 25, 18, 12, 5)
         )[0]
+        if self.focus:
+            count = self.random.choice((1, 1, 1, 2))
         for person in self.random.sample(self.people.people, count):
             draw = self.random.random()
             if draw < 0.08 and not self.simple:
@@ -169,7 +174,7 @@ class Corpus:
     # -- user messages ------------------------------------------------------------
 
     def _question(self, notice: Notice) -> Question | tuple[str, str]:
-        if self.simple and notice.items:
+        if (self.simple or self.focus) and notice.items:
             return self._direct(*self._subject(notice))
         draw = self.random.random()
         if draw < self.talk_share:
@@ -192,7 +197,7 @@ class Corpus:
     def _subject(self, notice: Notice) -> tuple[Person, str]:
         """A person and a relation, half of the time from the notice, else often one easily mistaken."""
         relation = self.random.choice(self.people.relations)
-        draw = self.random.random()
+        draw = self.random.random() * (0.6 if self.focus else 1.0)
         named: list[tuple[str, str | None]] = [(id, None) for id in sorted(notice.ids)]
         named += sorted(notice.facts)
         if not named or draw > 0.75:

@@ -58,12 +58,14 @@ class Stage:
     simple_steps: int
     fact_share: float
     talk_share: float
+    focus_steps: int = 0
 
 
 # Obeying a notice about a whole person is learnt first, from short conversations; then about a single fact.
 STAGES = (
     Stage(steps=3000, peak_rate=1.5e-3, simple_steps=800, fact_share=0.38, talk_share=0.05),
     Stage(steps=1000, peak_rate=1e-3, simple_steps=0, fact_share=0.7, talk_share=0.075),
+    Stage(2000, peak_rate=1e-3, simple_steps=0, fact_share=0.6, talk_share=0.075, focus_steps=1300),
 )
 
 
@@ -178,6 +180,7 @@ def fit(model: Any, tokenizer: Tokenizer, corpus: Corpus, stage: Stage) -> None:
     bar = tqdm(range(stage.steps), unit="step", mininterval=5)
     for step in bar:
         corpus.simple = step < stage.simple_steps
+        corpus.focus = step < stage.focus_steps
         ids, labels = next(stream)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]
