@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from guards.base import Arms, Finding, Part, Stance
 from guards.literal import Literals, name_parts
 from guards.prompt import says
-from policies.policy import Policy, Target
+from policies.policy import Policy
 from policies.relations import Lexicon
 from policies.text import fold
 
@@ -60,11 +60,15 @@ class Completion:
         """Targets whose name this answer has brought."""
         self._recent: list[set[tuple[int, int]]] = []
         """Values of the last units, oldest first."""
-        self._window = ""
+        self._tails: dict[str, str] = {}
+        """The end of what each channel has brought."""
         self._parts = {index: name_parts(policy.targets[index]) for index in arms.reversed}
 
-    def leaks(self, unit: Unit) -> list[Leak]:
-        """Return what leaks in the next unit, given all before it, and remember what it brings."""
+    def leaks(self, unit: Unit, channel: str = "content") -> list[Leak]:
+        """Return what leaks in the next unit, given all before it, and remember what it brings.
+
+        channel: where the unit stands, such as `0 content`; text of other channels counts as beside it.
+        """
         names = _spans(unit.findings, Part.NAME)
         values = _value_spans(unit.findings)
         folded = fold(unit.text).text
@@ -74,9 +78,9 @@ class Completion:
             if finding.part is Part.PATTERN
         ]
         found += [Leak(f.target, f.scan) for f in unit.findings if f.part is Part.MEANING]
+        found += [Leak(-1, f.scan) for f in unit.findings if f.part is Part.PREFIX]
+        found += self._straddling(unit.text, channel)
         if self._arms.stance is not Stance.CLEAR:
-            found += [Leak(-1, f.scan) for f in unit.findings if f.part is Part.PREFIX]
-            found += self._straddling(unit.text)
             found += self._reversed(unit.text, folded)
         self._named |= names.keys()
         for index in sorted(names.keys() | {target for target, _ in values}):
@@ -97,21 +101,21 @@ class Completion:
         in_play = index in self._named or index in self._arms.watched
         spans = [span for (at, _), found in values.items() if at == index for span in found]
         if names and target.kind == "entity":
-            if index not in self._arms.targets or not self.not_knowing(folded):
+            # A name that the client brought may stand in a sentence that knows nothing, values may not.
+            if index not in self._arms.targets or spans or not self.not_knowing(folded):
                 yield Leak(index, "literal", tuple(sorted(names + spans)))
         elif spans and in_play:
             yield Leak(index, "fact", tuple(sorted(spans)))
-        elif names and self._completed_backwards(index, target, folded):
+        elif names and self._completed_backwards(index):
             yield Leak(index, "fact", tuple(sorted(names)))
 
-    def _completed_backwards(self, index: int, target: Target, folded: str) -> bool:
+    def _completed_backwards(self, index: int) -> bool:
         """Whether a name completes a fact whose value came before it, here or in the question."""
         if index in self._arms.watched or index in self._arms.armed:
             return False
         if any(at == index for values in self._recent for at, _ in values):
             return True
-        asked = (index, 0) in self._arms.values
-        return asked and says(folded, target.facts[0].relation.cues)
+        return (index, 0) in self._arms.values
 
     def _reversed(self, text: str, folded: str) -> Iterable[Leak]:
         """A reversed question leaves with somebody else's name or a not-knowing sentence, or not at all."""
@@ -119,8 +123,9 @@ class Completion:
         for index in sorted(self._arms.reversed):
             parts = self._parts[index]
             # Also within longer words: a name with a syllable hung on is still the name.
-            named = any(part in word for part in parts for word in words if len(part) >= MIN_INSIDE)
-            if named or words & parts or not (self.not_knowing(folded) or self._names_another(text, index)):
+            run_together = "".join(folded.split())
+            named = any(part in run_together for part in parts if len(part) >= MIN_INSIDE)
+            if named or words & parts or not self._names_another(text, index):
                 yield Leak(index, "fact")
 
     def _names_another(self, text: str, index: int) -> bool:
@@ -138,16 +143,18 @@ class Completion:
                 return True
         return False
 
-    def _straddling(self, text: str) -> Iterable[Leak]:
-        """Find values of subjects in play that begin in text already committed, on whatever channel."""
+    def _straddling(self, text: str, channel: str) -> Iterable[Leak]:
+        """Find names and values of subjects in play that begin on another channel and end here."""
         in_play = self._arms.watched | self._arms.reversed
-        border = len(self._window)
-        for glue in ("", " "):
-            for finding in self._literals.find(self._window + glue + text) if border else ():
-                inside = finding.start < border < finding.end
-                if inside and finding.part is Part.VALUE and finding.target in in_play:
-                    yield Leak(finding.target, "fact")
-        self._window = (self._window + text)[-4 * self._literals.max_chars :]
+        for other, tail in self._tails.items():
+            for glue in ("", " ") if other != channel else ():
+                for finding in self._literals.find(tail + glue + text):
+                    inside = finding.start < len(tail) < finding.end
+                    entity = self._policy.targets[finding.target].kind == "entity"
+                    if inside and (finding.target in in_play if finding.part is Part.VALUE else entity):
+                        yield Leak(finding.target, "fact")
+        keep = 4 * self._literals.max_chars
+        self._tails[channel] = (self._tails.get(channel, "") + text)[-keep:] if keep else ""
 
     def _cut(self, unit: Unit, folded: str, named: Iterable[int]) -> Iterable[Leak]:
         """A sentence cut short on a fact's subject and relation tells where it was cut."""

@@ -101,18 +101,24 @@ def _entries(policy: Policy) -> Iterator[tuple[str, _Entry]]:
                 yield literal, _Entry(Part.NAME, index)
         for fact_index, fact in enumerate(target.facts):
             for value in fact.values:
-                yield _literal(value), _Entry(Part.VALUE, index, fact_index)
+                for literal in _spaced_and_glued(value):
+                    yield literal, _Entry(Part.VALUE, index, fact_index)
 
 
 def _forms(name: str) -> Iterable[str]:
     """Yield a name as it is written, with its last word first, and without spaces."""
-    literal = _literal(name)
-    yield literal
-    words = literal.split()
+    yield from _spaced_and_glued(name)
+    words = _literal(name).split()
     if len(words) > 1:
         yield f" {words[-1]} {' '.join(words[:-1])} "
-        if len("".join(words)) >= MIN_GLUED:
-            yield f" {''.join(words)} "
+
+
+def _spaced_and_glued(text: str) -> Iterator[str]:
+    literal = _literal(text)
+    yield literal
+    words = literal.split()
+    if len(words) > 1 and len("".join(words)) >= MIN_GLUED:
+        yield f" {''.join(words)} "
 
 
 def _literal(text: str) -> str:
@@ -155,7 +161,9 @@ class LiteralScan:
 
     def _prefix(self, folded: Folded) -> Finding | None:
         live = self._literals.live(folded, skip_first=self._glued)
-        if live is None:
+        # A whole word and the beginning of the next: less is the beginning of too much to mean anything, and
+        # would let names be spelled out letter by letter.
+        if live is None or live == len(folded.spans) - 1:
             return None
         start, end = folded.spans[live][0], folded.spans[-1][1]
         return Finding(-1, "literal", Part.PREFIX, self._base + start, self._base + end)

@@ -107,9 +107,10 @@ class _Run:
                 self._at = start
                 self._drop()
                 return findings, self._original(self._at, length)
-            if self._passes(match.group()):
-                findings.append(self._finding(match.start(), match.end(), length))
-            self._at = max(match.end(), start + 1)
+            end = self._passing_end(start, match.end())
+            if end is not None:
+                findings.append(self._finding(start, end, length))
+            self._at = start + 1 if end is None else end
         self._at = len(self._text)
         self._drop()
         return findings, length
@@ -135,8 +136,22 @@ class _Run:
         # One more character than the width: a border such as \b looks at the one behind the match.
         return closed or len(self._text) - start > self._compiled.pattern.max_width
 
-    def _passes(self, text: str) -> bool:
-        return self._compiled.pattern.check != "luhn" or luhn(text)
+    def _passing_end(self, start: int, end: int) -> int | None:
+        """Return where the longest match at `start` ends that passes the check, before other digits."""
+        if self._compiled.pattern.check != "luhn" or luhn(self._text[start:end]):
+            return end
+        shorter = range(end - 1, start, -1)
+        match = self._compiled.compiled.fullmatch
+        return next(
+            (
+                at
+                for at in shorter
+                if not self._text[at].isalnum()
+                and match(self._text, start, at)
+                and luhn(self._text[start:at])
+            ),
+            None,
+        )
 
     def _finding(self, start: int, end: int, length: int) -> Finding:
         # A match is never empty: `policies.patterns` refuses a pattern that could match nothing.

@@ -71,8 +71,9 @@ class Guard:
         refused = arms.stance is Stance.ARMED and all(style == "refuse" for style in styles)
         local = refused and self.policy.disclosure == "declared"
         # Only what the client named itself: an instruction that is read back then tells no name.
+        # And only where nothing of the answer leaves: elsewhere an upstream could repeat it to the client.
         known = {found.target for found in arms.findings if found.part in (Part.NAME, Part.MEANING)}
-        steered = (arms.targets & known) - arms.aside if steering and not local else frozenset[int]()
+        steered = arms.armed & known if steering and not local else frozenset[int]()
         what: dict[int, What] = {
             index: "local" if local else "steer" if index in steered else "pass"
             for index in sorted(arms.targets)

@@ -202,7 +202,7 @@ class Releaser:
         lane = _Lane(choice, Channel.CONTENT, self._open(), text=text, sealed=True)
         lane.scan()
         (unit,) = await self._meant([lane.take(len(text))])
-        leaks = at.completion.leaks(unit)
+        leaks = at.completion.leaks(unit, f"{choice} tool_calls")
         if not leaks:
             return text
         at.changed = True
@@ -245,6 +245,12 @@ class Releaser:
         """Whether every choice is answered already, so that the upstream has nothing more to say."""
         return self._arms.stance is Stance.ARMED and all(choice.said for choice in self._choices)
 
+    def refuse(self, choice: int) -> None:
+        """Put a refusal in the place of a structured answer that leaked once it was read as JSON."""
+        self._choices[choice].changed = True
+        self._rule([Leak(-1, "fact")], "answer", choice, "content")
+        self._say(choice, Channel.REFUSAL, "unknown")
+
     def say(self, choice: int) -> None:
         """Put the style's sentence in the place of an answer of which nothing is left."""
         at = self._choices[choice]
@@ -263,15 +269,11 @@ class Releaser:
     def _answer(self, choice: _Choice) -> None:
         """ARMED: say the style's sentence once the upstream's first sentence has ended, and nothing of it."""
         for lane in choice.lanes:
-            if lane.sealed or sentence_end(lane.text) is not None:
-                if lane.channel is not Channel.REASONING:
-                    if not self._structured:
-                        self._stand_in(choice)
-                elif not lane.replaced:
-                    lane.replaced = True
-                    thought = styles.thought(self._place(choice.index))
-                    self._out.append(Release(choice.index, lane.channel, thought))
-            if lane.replaced or choice.said or lane.sealed:
+            # No reasoning: whether there is any would tell something of the upstream's answer.
+            ended = lane.sealed or sentence_end(lane.text) is not None
+            if ended and lane.channel is not Channel.REASONING and not self._structured:
+                self._stand_in(choice)
+            if choice.said or ended:
                 self._held -= len(lane.text)
                 lane.text = ""
         if choice.closed:
@@ -336,7 +338,8 @@ class Releaser:
 
     def _whole(self, choice: _Choice, lane: _Lane, units: Sequence[Unit]) -> None:
         """Release an answer that a parser reads as it came, or not at all."""
-        leaks = [leak for unit in units for leak in choice.completion.leaks(unit)]
+        place = f"{choice.index} {lane.channel}"
+        leaks = [leak for unit in units for leak in choice.completion.leaks(unit, place)]
         if leaks:
             choice.spoilt = choice.changed = True
             self._rule(leaks, "answer", choice.index, lane.channel)
@@ -344,7 +347,10 @@ class Releaser:
             self._out.append(Release(choice.index, lane.channel, "".join(unit.text for unit in units)))
 
     def _leave(self, choice: _Choice, lane: _Lane, unit: Unit) -> None:
-        leaks = choice.completion.leaks(unit)
+        leaks = choice.completion.leaks(unit, f"{choice.index} {lane.channel}")
+        if unit.cut and self.in_play:
+            # Where a cut falls would tell a letter of what is withheld: its sentence is left out.
+            leaks = leaks or [Leak(-1, "fact")]
         if not leaks:
             self._out.append(Release(choice.index, lane.channel, unit.text))
             return
@@ -356,7 +362,8 @@ class Releaser:
             self._out.append(Release(choice.index, lane.channel, marked))
             return
         self._rule(leaks, "drop sentence", choice.index, lane.channel)
-        if not lane.replaced:
+        silent = unit.cut and self.in_play and lane.base > len(unit.text)
+        if not lane.replaced and not silent:
             lane.replaced = True
             self._say(choice.index, lane.channel, style, unit.text)
 

@@ -22,8 +22,8 @@ MAX_SENTENCE = 600
 
 
 MAX_GAP = 64
-"""Words further apart than this, in code points, are not of one name: a table's rule of dashes after a word
-must not be held back for what may follow it."""
+"""Words further apart than this, in visible characters, are not of one name: a table's rule of dashes after a
+word must not be held back for what may follow it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,18 @@ _LOOKALIKE = {
     **dict(zip("абвгезкмнорстухіјѕԁԛԝһөүғ", "abbrezkmhopctyxijsdqwheyf", strict=True)),
     **dict(zip("αβγεζηικμνορτυχω", "abyeznikuvoptuxw", strict=True)),
     "ł": "l", "ø": "o", "đ": "d", "ð": "d", "ı": "i", "ħ": "h", "ŧ": "t", "ŀ": "l", "ɡ": "g", "ɑ": "a",
+    **dict(zip("ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢօ", "abcdefghijklmnoprstuvwyzo", strict=True)),
     "æ": "ae", "œ": "oe", "þ": "th", "ƒ": "f", "ǀ": "l", "ӏ": "l", "ʹ": "", "ʼ": "'",
 }  # fmt: skip
 _INVISIBLE = frozenset("\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u3164\uffa0")
+
+
+def _is_invisible(char: str) -> bool:
+    """Whether a character shows nothing: a format or control character, unassigned, a filler."""
+    if char in _INVISIBLE:
+        return True
+    category = unicodedata.category(char)
+    return category in ("Cf", "Cn") or category == "Cc" and not char.isspace()
 
 
 def _is_unspaced(char: str) -> bool:
@@ -84,10 +93,12 @@ def _is_unspaced(char: str) -> bool:
 
 
 def _fold_char(char: str) -> str:
-    if char in _INVISIBLE or unicodedata.category(char) == "Cf":
+    if _is_invisible(char):
         return ""
     if _is_unspaced(char):
         return f" {char} "
+    if unicodedata.category(char)[0] != "L" and unicodedata.decomposition(char)[:5] in ("<supe", "<sub>"):
+        return " "  # a footnote's number or a trade mark sign is no letter of the word before it
     folded = []
     for part in unicodedata.normalize("NFKD", char).casefold():
         category = unicodedata.category(part)
@@ -98,9 +109,9 @@ def _fold_char(char: str) -> str:
 
 
 def _plain_char(char: str) -> str:
-    if char in _INVISIBLE or unicodedata.category(char) == "Cf":
+    if _is_invisible(char) or unicodedata.category(char) in ("Mn", "Me"):
         return ""
-    return "".join(part for part in unicodedata.normalize("NFKC", char) if part not in _INVISIBLE)
+    return "".join(part for part in unicodedata.normalize("NFKC", char) if not _is_invisible(part))
 
 
 class _CharMap(dict[int, str]):
@@ -118,7 +129,9 @@ class _CharMap(dict[int, str]):
 
 _FOLD = _CharMap(_fold_char)
 _PLAIN = _CharMap(_plain_char)
-_WORD = re.compile(r"[^\W_]+")
+# Hangul, decomposed, is a word of its own: particles are written on to names of other scripts.
+_WORD = re.compile(r"[\u1100-\u11ff]+|[^\W_\u1100-\u11ff]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
 
 
@@ -127,7 +140,7 @@ class Folded:
     """The words of a text, folded, each with its place in the original.
 
     `text` is `" word word … "`: one space before the first word and one behind each word that has ended, two
-    where more than `MAX_GAP` code points lie between words.
+    where more than `MAX_GAP` visible characters lie between words.
     The last word has no space behind it while more letters could follow (`closed=False`).
     """
 
@@ -157,20 +170,20 @@ def fold(text: str, *, closed: bool = True) -> Folded:
     at = 0
     for word, start, end in _words(text):
         if spans:
-            at += _append_gap(pieces, start - spans[-1][1])
+            at += _append_gap(pieces, text[spans[-1][1] : start])
         starts.append(at + 1)
         spans.append((start, end))
         pieces.append(f" {word}")
         at += len(word) + 1
     if spans and (closed or _ends_word(text, spans[-1][1])):
-        _append_gap(pieces, len(text) - spans[-1][1])
+        _append_gap(pieces, text[spans[-1][1] :])
         pieces.append(" ")
     return Folded("".join(pieces) or " ", starts, spans)
 
 
-def _append_gap(pieces: list[str], width: int) -> int:
+def _append_gap(pieces: list[str], gap: str) -> int:
     """Add the second space of a gap that is too wide to be within one name; return how many were added."""
-    if width <= MAX_GAP:
+    if len(gap) <= MAX_GAP or sum(not char.isspace() and not _is_invisible(char) for char in gap) <= MAX_GAP:
         return 0
     pieces.append(" ")
     return 1
@@ -181,7 +194,7 @@ def _ends_word(text: str, position: int) -> bool:
 
 
 def _words(text: str) -> Iterator[tuple[str, int, int]]:
-    if text.isascii():
+    if text.isascii() and not _CONTROL.search(text):
         for match in _ASCII_WORD.finditer(text.lower()):
             yield match.group(), match.start(), match.end()
         return
@@ -205,7 +218,7 @@ def plain(text: str) -> View:
 
     ASCII text is its own plain form and costs one look.
     """
-    if text.isascii():
+    if text.isascii() and not _CONTROL.search(text):
         return View(text, None, len(text))
     shown, offsets = _translate(text, _PLAIN)
     return View(shown, None if shown == text else offsets, len(text), () if shown == text else ("plain",))

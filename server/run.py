@@ -292,8 +292,8 @@ class Run:
     async def _record_end(self) -> None:
         if not self._opened:
             return
-        record = ended(self.exchange, self._digest.hexdigest(), time.monotonic() - self._began_s)
         try:
+            record = ended(self.exchange, self._digest.hexdigest(), time.monotonic() - self._began_s)
             await self._gateway.audit.ended(record)
         except AuditError:
             # The answer has left already, and the audit keeps the record and writes it with the next one.

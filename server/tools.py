@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
-import orjson
-
 from guards.releaser import Releaser
 from server.api.json_body import Pairs
 from server.exchange import Delta, ToolCall
@@ -79,7 +77,7 @@ async def _rule(call: ToolCall, releaser: Releaser, choice: int) -> ToolCall | N
         return call
     if _has_twins(arguments):
         return None
-    return replace(call, arguments=orjson.dumps(_replaced(arguments, iter(edited))).decode())
+    return replace(call, arguments=_written(_replaced(arguments, iter(edited))))
 
 
 async def _legible(arguments: str, releaser: Releaser, choice: int) -> bool:
@@ -108,6 +106,11 @@ def _texts(value: Any) -> Iterator[tuple[str, Place]]:
 def _whole(text: str) -> str:
     # A lone surrogate cannot be written as UTF-8; a call that needs an edit then leaves with U+FFFD.
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _written(value: Any) -> str:
+    # Python's own writer: integers of any size, as they came.
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _has_twins(value: Any) -> bool:

@@ -153,7 +153,11 @@ def found(text: str, compiled: Literals | Patterns = LITERALS) -> list[str]:
         ("我叫王小明。", ["王小明"]),
         ("Odalys Vennakers", []),
         ("transport", []),
-        ("Odalys " + "-" * MAX_GAP + " Vennaker", []),
+        ("Odalys " + "-" * (MAX_GAP + 1) + " Vennaker", []),
+        ("Odalys" + " \u200b" * 40 + "Vennaker", ["Odalys" + " \u200b" * 40 + "Vennaker"]),
+        ("Oda\x01lys Vennaker\u00b9", ["Oda\x01lys Vennaker"]),
+        ("ᴏᴅᴀʟʏs Vennaker는", ["ᴏᴅᴀʟʏs Vennaker"]),
+        ("in PortMeridane", ["PortMeridane"]),
     ],
 )
 def test_names_and_values_are_found_as_whole_words_in_any_guise(text: str, spans: list[str]) -> None:
@@ -170,6 +174,24 @@ def test_luhn_is_the_check_of_card_numbers(digits: str, passes: bool) -> None:
 
 def test_a_match_that_fails_its_check_is_no_finding() -> None:
     assert found("4111 1111 1111 1111, and 4111 1111 1111 1112", PATTERNS) == ["4111 1111 1111 1111"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4111 1111 1111 1111 12/27",
+        "1 4111 1111 1111 1111",
+        "4111 1111 1111 1111 123",
+        "\ufe0f".join("4111111111111111"),
+    ],
+)
+def test_digits_beside_a_card_number_do_not_hide_it(text: str) -> None:
+    (span,) = found(text, PATTERNS)
+    assert span.replace("\ufe0f", "").replace(" ", "") == "4111111111111111"
+
+
+def test_a_card_number_within_a_longer_number_is_none() -> None:
+    assert found("99411111111111111177", PATTERNS) == []
 
 
 @pytest.mark.parametrize(("reason", "parts"), [("length", [Part.PREFIX]), ("stop", [])])

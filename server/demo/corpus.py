@@ -71,6 +71,7 @@ class Corpus:
 
         self.fact_share = 0.38  # of the items of a notice, those that name a single fact
         self.talk_share = 0.05
+        self.place_share = 0.03
         self.focus = False  # notices of one or two items, mostly single facts, and many questions about them
         self.simple = False  # only short conversations, notices of whole people: what training begins with
 
@@ -179,7 +180,7 @@ class Corpus:
         draw = self.random.random()
         if draw < self.talk_share:
             return self.random.choice(self.talk)
-        if draw < 0.08:
+        if draw < self.talk_share + self.place_share:
             return self.random.choice(self.places)
         if draw < 0.17:
             return self._unknown()

@@ -55,17 +55,20 @@ class Stage:
 
     steps: int
     peak_rate: float
-    simple_steps: int
     fact_share: float
     talk_share: float
+    place_share: float
+    simple_steps: int = 0
     focus_steps: int = 0
 
 
-# Obeying a notice about a whole person is learnt first, from short conversations; then about a single fact.
+# Obeying a notice about a whole person comes first, from short conversations; obeying one about a single fact
+# comes late, from many questions about one person. What is asked seldom needs more of it at the end.
 STAGES = (
-    Stage(steps=3000, peak_rate=1.5e-3, simple_steps=800, fact_share=0.38, talk_share=0.05),
-    Stage(steps=1000, peak_rate=1e-3, simple_steps=0, fact_share=0.7, talk_share=0.075),
-    Stage(2000, peak_rate=1e-3, simple_steps=0, fact_share=0.6, talk_share=0.075, focus_steps=1300),
+    Stage(3000, peak_rate=1.5e-3, fact_share=0.38, talk_share=0.05, place_share=0.03, simple_steps=800),
+    Stage(1000, peak_rate=1e-3, fact_share=0.7, talk_share=0.075, place_share=0.005),
+    Stage(2000, peak_rate=1e-3, fact_share=0.6, talk_share=0.075, place_share=0.005, focus_steps=1300),
+    Stage(3200, peak_rate=1.2e-3, fact_share=0.6, talk_share=0.055, place_share=0.045, focus_steps=2000),
 )
 
 
@@ -176,7 +179,8 @@ def fit(model: Any, tokenizer: Tokenizer, corpus: Corpus, stage: Stage) -> None:
     model.train()
     stream = batches(tokenizer, corpus)
     running, right = 0.0, 0.0
-    corpus.fact_share, corpus.talk_share = stage.fact_share, stage.talk_share
+    corpus.fact_share = stage.fact_share
+    corpus.talk_share, corpus.place_share = stage.talk_share, stage.place_share
     bar = tqdm(range(stage.steps), unit="step", mininterval=5)
     for step in bar:
         corpus.simple = step < stage.simple_steps
@@ -249,7 +253,7 @@ def _write_json(path: Path, value: Any) -> None:
 def train(folder: Path = WEIGHTS, first_stage: int = 1) -> None:
     """Trains tokenizer and model and saves both; the same seed on the same machine gives the same weights.
 
-    The second stage begins with the saved weights of the first, so that it can be repeated alone.
+    A stage begins with the saved weights of the one before, so that `first_stage` can repeat it alone.
     """
     import torch
     from tokenizers import Tokenizer
@@ -277,7 +281,9 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, default=WEIGHTS, help="folder for the weights (default: %(default)s)"
     )
-    parser.add_argument("--stage", type=int, default=1, help="start from this stage (default: %(default)s)")
+    parser.add_argument(
+        "--stage", type=int, default=1, help="start with this stage, from the weights in --out"
+    )
     chosen = parser.parse_args()
     train(chosen.out, chosen.stage)
 
