@@ -7,7 +7,7 @@ ruling, and only the Releaser makes one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, Protocol
@@ -136,10 +136,11 @@ class Arms:
     reversed: frozenset[int] = frozenset()
     watched: frozenset[int] = frozenset()
     """Targets whose subject is in play."""
-    aside: frozenset[int] = frozenset()
-    """Watched targets of whose subject the question asks something else: they are not steered."""
     values: frozenset[tuple[int, int]] = frozenset()
     """(target, fact) whose value the request brought."""
+    masked: Mapping[str, str] = field(default_factory=dict)
+    """History that the upstream gets without its sentences about a target: passage path to what is left.
+    What it does not know of, no later turn can have it tell."""
 
     @property
     def targets(self) -> frozenset[int]:

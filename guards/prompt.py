@@ -11,10 +11,12 @@ what the answer must not bring (docs/design.md, 'Completion').  A target is
 
 from __future__ import annotations
 
+import asyncio
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -32,12 +34,13 @@ MAX_MEANING_TEXTS = 400
 
 _STRICTEST_FIRST = (Stance.ARMED, Stance.REVERSED, Stance.WATCHED)
 _CAPITALISED = re.compile(r"(?<=[\w,;:] )[A-ZÀ-ÖØ-Þ][\w'’-]+")
-_CONTINUES = frozenset(
-    "and also then so yes no ok okay go continue now please answer begin start proceed next again more "
-    "give say tell state write print spell repeat".split()
-)
-_COURTESY = frozenset("thanks thank you very much hello hi bye goodbye great good nice cool lovely".split())
-_ELLIPTICAL_WORDS = 3
+_IMPERSONAL = frozenset("it its this that these those they them their theirs one ones there same".split())
+"""Words that stand for things as often as for a person: they alone do not carry a person forward."""
+_TITLES = frozenset("mr mrs ms miss dr prof professor sir lady lord madam doctor".split())
+_MAX_SCATTERED = 200
+"""Words of a request within which all words of a name, wherever they stand, count as the name."""
+_INLINE_CHARS = 20_000
+"""Longer requests are read on a thread, so that the event loop goes on."""
 _MIN_PART = 4
 """Shorter words of names ('Lee', 'Ana', 'von') are found in full names only."""
 
@@ -88,19 +91,28 @@ class Reader:
             for word in name_parts(target):
                 if len(word) >= _MIN_PART and word not in words.stop_words:
                     self._parts.setdefault(word, set()).add(index)
+        self._siblings = _Cues(words.relations)
 
     async def read(self, passages: Sequence[Passage]) -> Arms:
         """Return what the passages arm.  Raises `ScanError` where that cannot be found out."""
+        meant = await self._by_meaning(passages) if self._meaning is not None else []
+        if sum(len(passage.text) for passage in passages) <= _INLINE_CHARS:
+            return self._read(passages, meant)
+        return await asyncio.to_thread(self._read, passages, meant)
+
+    def _read(self, passages: Sequence[Passage], meant: list[Finding]) -> Arms:
         findings = [found for passage in passages for found in self._literal(passage)]
         findings += self._across(passages)
-        if self._meaning is not None:
-            findings += await self._by_meaning(passages)
+        findings += self._scattered(passages)
+        findings += meant
         question, history = _Parts(), _Parts()
         current = {passage.path for passage in passages if passage.current}
         for found in findings:
             (question if found.via[0] in current else history).add(found)
         text = "\n".join(passage.text for passage in passages if passage.current)
-        return self._arm(_Turn(text), question, history, tuple(findings))
+        turn = _Turn(text, self._siblings)
+        arms = self._arm(turn, question, history, tuple(findings))
+        return replace(arms, masked=self._mask(passages, arms)) if arms.watched else arms
 
     def _literal(self, passage: Passage) -> list[Finding]:
         found = [replace(each, via=(passage.path, *each.via)) for each in self._literals.find(passage.text)]
@@ -124,14 +136,34 @@ class Reader:
         """Find words of names in runs of capitalised words that hold no other name's."""
         found: list[Finding] = []
         for run in _runs(passage.text):
-            words = [word for word, _ in run if word not in self._words.stop_words]
+            words = {word for word, _ in run} - self._words.stop_words - _TITLES
+            targets = {target for word in words for target in self._parts.get(word, ())}
+            own = {target for target in targets if name_parts(self._policy.targets[target]) >= words}
             found += [
                 Finding(target, "literal", Part.NAME_PART, *span, via=(passage.path,))
                 for word, span in run
-                for target in self._parts.get(word, ())
-                if name_parts(self._policy.targets[target]).issuperset(words)
+                for target in sorted(self._parts.get(word, set()) & own)
             ]
         return found
+
+    def _scattered(self, passages: Sequence[Passage]) -> list[Finding]:
+        """Find names whose words all stand in a short request, in any order, some of them in the question."""
+        asked = [
+            (passage.path, set(fold(passage.text).text.split())) for passage in passages if passage.current
+        ]
+        words = {word for passage in passages for word in fold(passage.text).text.split()}
+        if len(words) > _MAX_SCATTERED:
+            return []
+        return [
+            Finding(index, "literal", Part.NAME, 0, 0, via=(path, "words apart"))
+            for path, here in asked
+            for index in sorted({target for word in here for target in self._parts.get(word, ())})
+            if any(self._is_named_by(words, name) for name in self._policy.targets[index].names)
+        ]
+
+    def _is_named_by(self, words: set[str], name: str) -> bool:
+        own = fold(name).text.split()
+        return len(own) > 1 and words.issuperset(own)
 
     async def _by_meaning(self, passages: Sequence[Passage]) -> list[Finding]:
         assert self._meaning is not None
@@ -164,9 +196,31 @@ class Reader:
             armed=frozenset(stances[Stance.ARMED]),
             reversed=frozenset(stances[Stance.REVERSED]),
             watched=frozenset(stances[Stance.WATCHED]),
-            aside=frozenset(index for index in stances[Stance.WATCHED] if self._asks_else(index, turn)),
             values=frozenset(question.values | history.values),
         )
+
+    def _mask(self, passages: Sequence[Passage], arms: Arms) -> dict[str, str]:
+        """Return the history without its sentences about watched targets."""
+        masked: dict[str, str] = {}
+        for passage in passages:
+            found = [each for each in arms.findings if each.via[0] == passage.path]
+            here = [each for each in found if each.target in arms.watched and each.part is not Part.VALUE]
+            if passage.current or not here:
+                continue
+            turn = _Turn(passage.text, self._siblings)
+            spans = [(each.start, each.end) for each in here if self._must_mask(each.target, turn)]
+            if spans:
+                masked[passage.path] = "".join(
+                    passage.text[start:end]
+                    for start, end in sentences(passage.text)
+                    if not any(first < end and start < last for first, last in spans)
+                )
+        return masked
+
+    def _must_mask(self, index: int, turn: _Turn) -> bool:
+        # Of a fact's subject other facts may be asked: only what is about the fact itself is taken out.
+        target = self._policy.targets[index]
+        return target.kind != "fact" or turn.asks(target.facts[0])
 
     def _stance(self, index: int, target: Target, turn: _Turn, given: _Parts) -> Stance:
         """Return what the question itself says about one target."""
@@ -195,56 +249,62 @@ class Reader:
 
     def _asks_sibling(self, fact: Fact, turn: _Turn) -> bool:
         own = set(fact.relation.cues)
-        return any(
-            turn.asks_relation(other) for other in self._words.relations if not own.issuperset(other.cues)
-        )
-
-    def _asks_else(self, index: int, turn: _Turn) -> bool:
-        """Whether the question asks something of the target that is known to be another fact."""
-        target = self._policy.targets[index]
-        return target.kind == "fact" and self._asks_sibling(target.facts[0], turn)
+        return any(not own.issuperset(other.cues) for other in turn.relations)
 
     def _carried(self, index: int, target: Target, turn: _Turn, history: _Parts) -> Stance:
         """Return what earlier turns leave in play, and whether this turn goes on about it."""
         if index not in history.names and index not in history.meanings:
             return Stance.CLEAR
-        goes_on = turn.elliptical or says(turn.folded, self._words.anaphora)
-        asks = any(turn.asks(fact) for fact in target.facts)
         names_another = bool(turn.capitalised - name_parts(target) - _value_words(target))
-        if target.kind == "fact":
-            if asks and not names_another or goes_on and turn.elliptical:
-                return Stance.ARMED
-            return Stance.WATCHED
-        return Stance.ARMED if goes_on or asks and not names_another else Stance.WATCHED
+        if any(turn.asks(fact) for fact in target.facts) and not names_another:
+            return Stance.ARMED
+        person = [phrase for phrase in self._words.anaphora if phrase not in _IMPERSONAL]
+        return Stance.ARMED if target.kind != "fact" and says(turn.folded, person) else Stance.WATCHED
+
+
+class _Cues:
+    """The cues of many relations, by their first words: a sentence is looked up once for all of them."""
+
+    def __init__(self, relations: Iterable[Entry]) -> None:
+        self._by_word: dict[str, list[tuple[str, Entry]]] = {}
+        for relation in relations:
+            for cue in relation.cues:
+                self._by_word.setdefault(cue.split(" ", 1)[0], []).append((cue, relation))
+
+    def meant(self, sentence: str) -> Iterator[Entry]:
+        """Yield the relations that a folded sentence speaks of; one may come more than once."""
+        for word in set(sentence.split()) & self._by_word.keys():
+            for cue, relation in self._by_word[word]:
+                if f" {cue} " in sentence and _is_meant(sentence, relation):
+                    yield relation
+
+
+def _is_meant(sentence: str, relation: Relation | Entry) -> bool:
+    return not says(sentence, relation.unless) or says(sentence, relation.despite)
 
 
 class _Turn:
-    """The question at hand, folded once."""
+    """A text of a request, folded once."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, siblings: _Cues) -> None:
         self.folded = fold(text).text
-        self.sentences = [fold(text[start:end]).text for start, end in sentences(text)]
+        self._siblings = siblings
+        # The same sentence twice says nothing more.
+        self.sentences = list(dict.fromkeys(fold(text[start:end]).text for start, end in sentences(text)))
         self.capitalised = frozenset(
             word for match in _CAPITALISED.finditer(text) for word in fold(match.group()).text.split()
         )
 
-    @property
-    def elliptical(self) -> bool:
-        """Whether the turn is no question of its own, so that it can only go on about what was before."""
-        words = self.folded.split()
-        if not words or all(word in _COURTESY for word in words):
-            return not words
-        return len(words) <= _ELLIPTICAL_WORDS or (words[0] in _CONTINUES and not self.capitalised)
+    @cached_property
+    def relations(self) -> list[Entry]:
+        """The relations of the lexicon that some sentence speaks of."""
+        return [relation for sentence in self.sentences for relation in self._siblings.meant(sentence)]
 
     def asks(self, fact: Fact) -> bool:
-        """Whether a sentence speaks of the fact's relation, and not of a sibling."""
-        return self.asks_relation(fact.relation)
-
-    def asks_relation(self, relation: Relation | Entry) -> bool:
-        """Whether a sentence holds a cue of `relation` and no word that means a sibling instead."""
-        return any(
-            says(text, relation.cues) and (not says(text, relation.unless) or says(text, relation.despite))
-            for text in self.sentences
+        """Whether a sentence holds a cue of the fact's relation and no word that means a sibling instead."""
+        relation = fact.relation
+        return says(self.folded, relation.cues) and any(
+            says(text, relation.cues) and _is_meant(text, relation) for text in self.sentences
         )
 
 

@@ -35,6 +35,7 @@ from server.errors import (
 )
 from server.exchange import Delta, Ending, Exchange, Part, ToolCall
 from server.limits import Limits
+from server.masking import masked
 from server.metrics import Metrics
 from server.records import ended, opened
 from server.tools import ToolCalls
@@ -91,7 +92,7 @@ class Run:
             max_held_chars=gateway.max_held_chars,
         )
         for choice in self._choices:
-            choice.limits = Limits(question.stop, question.max_tokens) if plan.hold_stop else Limits((), None)
+            choice.limits = Limits(question.stop, question.max_tokens if plan.hold_stop else None)
         try:
             await gateway.audit.opened(opened(exchange, gateway.policy, gateway.key))
         except AuditError as error:
@@ -122,14 +123,14 @@ class Run:
         question, plan = self.exchange.question, self.exchange.plan
         assert plan is not None
         body = dict(question.upstream)
+        if self.exchange.arms is not None and self.exchange.arms.masked:
+            body["messages"] = masked(body["messages"], self.exchange.arms.masked)
         if plan.steer is not None:
             body["messages"] = [{"role": "system", "content": plan.steer}, *body["messages"]]
         limit = question.max_tokens
         if plan.hold_stop:
             # No token is longer than a code point is many, so the longest value fits into what is added.
             limit = None if limit is None else limit + self._gateway.guard.longest_chars
-        elif question.stop:
-            body["stop"] = list(question.stop)
         if limit is not None:
             body[question.limit_field] = limit
         if question.choices > 1:
@@ -197,11 +198,7 @@ class Run:
             return await self._settle()
 
     def _close(self, finish_reason: str) -> Close:
-        # A stop sequence that the upstream applied cuts like a length does, and cannot be told from an end.
-        forwarded = bool(self.exchange.question.stop) and not (
-            self.exchange.plan and self.exchange.plan.hold_stop
-        )
-        return "length" if finish_reason == "length" or forwarded else "stop"
+        return "length" if finish_reason in ("length", "content_filter") else "stop"
 
     async def _finish_all(self, finish_reason: str) -> list[Part]:
         with _checked():

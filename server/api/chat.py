@@ -126,11 +126,9 @@ def _billed(value: object) -> Usage | None:
     if not isinstance(value, dict):
         return None
     counts = [value.get("prompt_tokens", 0), value.get("completion_tokens", 0)]
-    if any(
-        isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < 1 << 53 for count in counts
-    ):
+    if any(isinstance(count, bool) or not isinstance(count, int) for count in counts):
         return None
-    return Usage(*counts)
+    return Usage(*counts) if all(0 <= count < 1 << 53 for count in counts) else None
 
 
 def _object(value: object) -> dict[str, Any]:
