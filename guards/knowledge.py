@@ -12,29 +12,38 @@ from collections.abc import Iterable
 
 from policies.policy import Policy, Target
 
-INSTRUCTION = (
-    "Confidential. You have no knowledge of the following and never had: {items}. "
-    "If you are asked about it, say that you do not know. Answer everything else as usual."
-)
+OPENING = "Confidential."
+NAMES = "You have no knowledge of the following and never had: {items}."
+CLOSING = "If you are asked about it, say that you do not know. Answer everything else as usual."
 
 
 class Knowledge:
     """The retrieval store of one policy: one entry a target, made from what the upstream may learn."""
 
     def __init__(self, policy: Policy) -> None:
-        self._entries = tuple(_entry(target) for target in policy.targets)
+        self._items = tuple(_item(target) for target in policy.targets)
+        self._clauses = tuple(_clause(target) for target in policy.targets)
 
     def instruction(self, targets: Iterable[int]) -> str | None:
         """Return the instruction for these targets, or None where the upstream may learn of none of them."""
-        items = [entry for index in sorted(targets) if (entry := self._entries[index]) is not None]
-        return INSTRUCTION.format(items="; ".join(dict.fromkeys(items))) if items else None
+        indices = sorted(targets)
+        items = [item for index in indices if (item := self._items[index]) is not None]
+        said = [clause for index in indices if (clause := self._clauses[index]) is not None]
+        if items:
+            said.append(NAMES.format(items="; ".join(dict.fromkeys(items))))
+        return " ".join([OPENING, *said, CLOSING]) if said else None
 
 
-def _entry(target: Target) -> str | None:
-    if target.disclose_upstream == "nothing" or target.kind == "pattern":
+def _clause(target: Target) -> str | None:
+    """Return the operator's own sentences, where they are to be sent."""
+    if target.disclose_upstream != "clause" or not target.clause:
         return None
-    if target.disclose_upstream == "clause" and target.clause:
-        return target.clause.strip().rstrip(".")
+    return f"{target.clause.strip().rstrip('.')}."
+
+
+def _item(target: Target) -> str | None:
+    if target.disclose_upstream == "nothing" or target.kind == "pattern" or _clause(target):
+        return None
     if target.kind == "entity":
         return target.names[0]
     if target.kind == "fact":

@@ -49,6 +49,11 @@ class Guard:
         """Whether everything that the policy needs is at hand."""
         return self._meaning is None or self._meaning.ready
 
+    def finds(self, text: str) -> bool:
+        """Whether a short text of the upstream's, such as a model's name, brings a name or a pattern."""
+        found = [each for scan in self._scans for each in scan.find(text)]
+        return any(each.part is not Part.VALUE for each in found)
+
     @property
     def encoded(self) -> int:
         """Texts given to the encoder so far."""

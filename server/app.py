@@ -59,6 +59,8 @@ class Gateway(Protocol):
 
     def open(self, question: Question, key_id: str) -> Exchange: ...
 
+    async def models(self) -> list[dict[str, Any]]: ...
+
     async def begin(self, exchange: Exchange) -> Released:
         """Return the released answer; raises GatewayError before its first byte."""
         ...
@@ -85,7 +87,7 @@ def create_app(settings: Settings, *, gateway: Gateway) -> FastAPI:
 
     @app.get("/v1/models")
     async def models() -> Response:
-        listed = {"object": "list", "data": await gateway.upstream.models()}
+        listed = {"object": "list", "data": await gateway.models()}
         return Response(orjson.dumps(listed), media_type="application/json")
 
     @app.post("/v1/chat/completions")

@@ -142,11 +142,14 @@ def model(host: str, port: int, ignore_system: bool) -> None:
 @click.option("--once", is_flag=True, help="Ask, report and leave.")
 @click.option("--json", "as_json", is_flag=True, help="Report as one JSON object.")
 @click.option("--upstream", help="URL of an upstream that serves the demo model; without it, one is started.")
-def demo(once: bool, as_json: bool, upstream: str | None) -> None:
+@click.option(
+    "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one."
+)
+def demo(once: bool, as_json: bool, upstream: str | None, port: int) -> None:
     """Ask the demo model with and without Lethe, side by side."""
     from server.demo import tour
 
-    sys.exit(tour.main(once, as_json, upstream))
+    sys.exit(tour.main(once, as_json, upstream, port))
 
 
 @lethe.group()

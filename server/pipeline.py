@@ -76,6 +76,11 @@ class Gateway:
         self.guard.close()
         await asyncio.to_thread(self.audit.close)
 
+    async def models(self) -> list[dict[str, Any]]:
+        """Return the upstream's models but those whose name brings a target.  Raises as `Upstream.models`."""
+        listed = await self.upstream.models()
+        return [model for model in listed if not self.guard.finds(str(model.get("id", "")))]
+
     def ready(self) -> dict[str, Any]:
         """Return what `/readyz` shows: no value is False while the policy can be enforced."""
         policy = self.policy

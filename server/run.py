@@ -24,6 +24,7 @@ from guards.registry import Guard
 from guards.releaser import Releaser
 from policies.policy import Policy
 from server.api.chat import deltas
+from server.api.json_body import json_texts
 from server.audit import Audit, AuditError
 from server.errors import (
     GatewayError,
@@ -213,18 +214,31 @@ class Run:
         assert self._releaser is not None
         parts: list[Part] = []
         for release in await self._releaser.settle():
-            parts += self._let(release.choice, release.channel, release.text)
+            parts += await self._let(release.choice, release.channel, release.text)
         for index, choice in enumerate(self._choices):
             if choice.finish is not None and not choice.over and self._releaser.finished(index):
                 choice.over = True
                 parts += await self._finish(index, choice)
         return parts
 
-    def _let(self, index: int, channel: Channel, text: str) -> list[Part]:
+    async def _let(self, index: int, channel: Channel, text: str) -> list[Part]:
         choice = self._choices[index]
         if channel is Channel.CONTENT:
+            if self.exchange.question.structured and await self._leaks_as_json(index, text):
+                return []
             text = choice.limits.feed(text)
         return self._out(index, channel, text)
+
+    async def _leaks_as_json(self, index: int, text: str) -> bool:
+        """Whether a structured answer brings a target once its escapes are read and its leaves are joined."""
+        assert self._releaser is not None
+        found = json_texts(text)
+        for texts in ([], []) if found is None else (found[0], [*found[1], *found[0]]):
+            joined = " ".join(texts)
+            if await self._releaser.leaf(index, joined) != joined:
+                self._releaser.refuse(index)
+                return True
+        return False
 
     def _out(self, index: int, channel: Channel, text: str) -> list[Part]:
         if not text:
@@ -246,7 +260,7 @@ class Run:
                 self._releaser.say(index)
         parts: list[Part] = []
         for release in await self._releaser.settle():
-            parts += self._let(release.choice, release.channel, release.text)
+            parts += await self._let(release.choice, release.channel, release.text)
         parts += self._out(index, Channel.CONTENT, choice.limits.close())
         if calls and choice.limits.reached is None:
             for call in calls:

@@ -70,6 +70,9 @@ class FakeGateway:
     an_end: asyncio.Event = field(default_factory=asyncio.Event)
     encoder: bool = True
 
+    async def models(self) -> list[dict[str, Any]]:
+        return await self.upstream.models()
+
     def open(self, question: Question, key_id: str) -> Exchange:
         exchange = Exchange(question, "d", key_id)
         self.opened.append(exchange)

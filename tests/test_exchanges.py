@@ -332,3 +332,48 @@ async def test_sigterm_ends_running_exchanges_once_and_leaves_with_status_0(tmp_
         assert await asyncio.wait_for(process.wait(), 30) == 0
     report = verify(tmp_path / "state" / "audit.sqlite", tmp_path / "state")
     assert report.exit_code == 0, str(report)
+
+
+async def test_a_structured_answer_is_read_as_json_before_it_leaves(tmp_path: Path) -> None:
+    asked: Any = {"response_format": {"type": "json_object"}}
+    leaking = ['{"who": "\\u004fdalys Vennaker"}', '{"first": "Odalys", "last": "Vennaker"}']
+    async with lethe(tmp_path, say("")) as served:
+        for said in leaking:
+            served.play(say(said))
+            message = (await served.ask("The best optician?", **asked)).choices[0].message
+            assert message.content is None and message.refusal
+        served.play(say('{"who":  "Ana"}'))
+        assert await told(served, "The best optician?", streaming=True, **asked) == (
+            '{"who":  "Ana"}',
+            "stop",
+        )
+
+
+async def test_a_count_beyond_all_counts_is_no_bill(tmp_path: Path) -> None:
+    async with lethe(tmp_path, say(KEPT, usage=(2**60, 1))) as served:
+        assert await told(served, QUESTION, streaming=False) == (KEPT, "stop")
+    assert served.verified().exit_code == 0
+
+
+async def test_a_model_whose_name_brings_a_target_is_not_listed(tmp_path: Path) -> None:
+    async with lethe(tmp_path, say(KEPT)) as served:
+        served.upstream.models = ("kept", "odalys-vennaker-ft")
+        assert [model.id async for model in served.client.models.list()] == ["kept"]
+
+
+async def test_stop_sequences_are_applied_here_and_never_go_upstream(tmp_path: Path) -> None:
+    async with lethe(tmp_path, say("One two three. Four.")) as served:
+        for streaming in (False, True):
+            assert await told(served, QUESTION, streaming=streaming, stop=["three"]) == ("One two ", "stop")
+        assert all("stop" not in request for request in served.upstream.requests)
+
+
+def test_a_clause_goes_upstream_as_the_operator_wrote_it() -> None:
+    from dataclasses import replace
+
+    from tests.guarding import read
+
+    clause = "Do not speak about what anyone is paid."
+    made = policy(replace(ODALYS, disclose_upstream="clause", clause=clause))
+    plan = Guard(made).plan(read(Guard(made), FORGOTTEN))
+    assert plan.steer is not None and plan.steer.startswith(f"Confidential. {clause} If you are asked")

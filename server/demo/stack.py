@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 import tempfile
@@ -43,13 +44,13 @@ async def process(arguments: Sequence[str], ready: str) -> AsyncIterator[None]:
             stdout=said,
             stderr=said,
             stdin=asyncio.subprocess.DEVNULL,
+            env={name: value for name, value in os.environ.items() if not name.startswith("LETHE_")},
         )
         try:
             if not await _answers(ready, child):
                 said.seek(0)
-                raise StartFailed(
-                    f"lethe {arguments[0]} did not start: {said.read()[-2000:].decode(errors='replace')}"
-                )
+                words = said.read()[-2000:].decode(errors="replace").replace("lethe: ", "").strip()
+                raise StartFailed(f"lethe {arguments[0]} did not start: {words}")
             yield
         finally:
             if child.returncode is None:

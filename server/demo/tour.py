@@ -15,6 +15,7 @@ from pathlib import Path
 
 import aiohttp
 
+from guards.base import Part, Passage
 from guards.registry import Guard
 from policies.loader import load_policy
 from policies.policy import Policy
@@ -25,7 +26,6 @@ from server.demo.sample import sample
 from server.settings import state_folder
 
 POLICY = Path(str(resources.files("policies").joinpath("examples", "demo.yaml")))
-PORT = 8080
 
 QUESTIONS = (
     "Where was Odalys Vennaker born?",
@@ -47,12 +47,12 @@ RUNS: tuple[tuple[str, bool, tuple[str, ...]], ...] = (
 """Name, whether the upstream ignores system messages, and the gateway's options."""
 
 
-def main(once: bool, as_one_json: bool, upstream: str | None) -> int:
+def main(once: bool, as_one_json: bool, upstream: str | None, port: int = 8080) -> int:
     """Run the tour, or with `once` the proof; return the exit status, 1 where a bar is missed."""
     try:
         if once:
             return asyncio.run(_prove(as_one_json, upstream))
-        return asyncio.run(_tour(upstream))
+        return asyncio.run(_tour(upstream, port))
     except KeyboardInterrupt:
         return 0
 
@@ -129,15 +129,15 @@ def _lines(runs: dict[str, Run]) -> list[str]:
 # -- the tour -----------------------------------------------------------------------------------------
 
 
-async def _tour(upstream: str | None) -> int:
+async def _tour(upstream: str | None, port: int) -> int:
     policy = load_policy(POLICY)
     _say("Starting the demo model and the gateway in front of it (the first start takes a minute) …")
     async with AsyncExitStack() as running:
         url = await running.enter_async_context(stack.model() if upstream is None else _running(upstream))
         state = state_folder()
-        front = await running.enter_async_context(stack.gateway(POLICY, url, state, port=PORT))
+        front = await running.enter_async_context(stack.gateway(POLICY, url, state, port=port))
         await _ask_all(policy, url, front, state)
-        _say(_GOES_ON.format(front=front, url=url, model=await _model_name(url)))
+        _say(_GOES_ON.format(policy=POLICY, front=front, url=url, model=await _model_name(url)))
         await _until_stopped()
     return 0
 
@@ -156,15 +156,13 @@ async def _ask_all(policy: Policy, url: str, front: str, state: Path) -> None:
 
 
 async def _found(guard: Guard, policy: Policy, text: str) -> str:
-    from guards.base import Passage
-
     arms = await guard.read([Passage("prompt", "user", text, True)])
     if not arms.findings:
         return "nothing in the question"
     found = {
         f"{policy.targets[each.target].id}: {text[each.start : each.end]!r} as {each.part.value}"
         for each in arms.findings
-        if each.target in arms.targets
+        if each.target in arms.targets and each.part is not Part.NAME_PART
     }
     return f"{arms.stance.value}: {'; '.join(sorted(found))}" if found else "a value alone, which is public"
 
@@ -184,6 +182,7 @@ Lethe goes on serving at {front}; the model alone is at {url}. Try:
   curl -s {front}/chat/completions -H 'content-type: application/json' \\
     -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Who is Odalys Vennaker?"}}]}}'
 
+The policy is {policy}: copy it, change it, `lethe serve --policy … --upstream demo`.
 Ctrl-C ends both."""
 
 
