@@ -28,7 +28,7 @@ ENV PATH=/opt/lethe/bin:$PATH \
 USER 10001
 WORKDIR /var/lib/lethe
 VOLUME /var/lib/lethe
-EXPOSE 8000
+EXPOSE 8080
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["lethe"]
 CMD ["--help"]
