@@ -133,8 +133,8 @@ class Defaults(_Document):
     style: Style = Field(default="unknown", description=_STYLE)
     disclosure: Disclosure = Field(
         default="silent",
-        description="silent: nothing that a client sees tells that a policy acted. declared: questions that are"
-        " about targets of style refuse alone are answered without asking the upstream.",
+        description="silent: nothing that a client sees tells that a policy acted. declared: questions"
+        " that are about targets of style refuse alone are answered without the upstream.",
     )
     retain_fpr: Share = Field(
         default=0.002,
