@@ -103,7 +103,8 @@ class Reader:
     def _read(self, passages: Sequence[Passage], meant: list[Finding]) -> Arms:
         findings = [found for passage in passages for found in self._literal(passage)]
         findings += self._across(passages)
-        findings += self._scattered(passages)
+        named = {found.target for found in findings if found.part is Part.NAME}
+        findings += [found for found in self._scattered(passages) if found.target not in named]
         findings += meant
         question, history = _Parts(), _Parts()
         current = {passage.path for passage in passages if passage.current}

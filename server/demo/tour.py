@@ -159,12 +159,16 @@ async def _found(guard: Guard, policy: Policy, text: str) -> str:
     arms = await guard.read([Passage("prompt", "user", text, True)])
     if not arms.findings:
         return "nothing in the question"
-    found = {
-        f"{policy.targets[each.target].id}: {text[each.start : each.end]!r} as {each.part.value}"
-        for each in arms.findings
-        if each.target in arms.targets and each.part is not Part.NAME_PART
-    }
-    return f"{arms.stance.value}: {'; '.join(sorted(found))}" if found else "a value alone, which is public"
+    seen: dict[str, list[str]] = {}
+    for each in arms.findings:
+        if each.target in arms.targets and each.part is not Part.NAME_PART:
+            where = f"{text[each.start : each.end]!r} as {each.part.value}"
+            seen.setdefault(policy.targets[each.target].id, []).append(where)
+    if not seen:
+        return "a value alone, which is public"
+    return f"{arms.stance.value}: " + "; ".join(
+        f"{name} ({', '.join(where)})" for name, where in seen.items()
+    )
 
 
 def _side_by_side(text: str, alone: str, through: str, found: str) -> str:
