@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from guards.base import Arms, Finding, Part, Stance
-from guards.literal import Literals, name_parts
+from guards.literal import Literals, name_parts, value_words
 from guards.prompt import says
 from policies.policy import Policy
 from policies.relations import Lexicon
@@ -84,7 +84,7 @@ class Completion:
             found += self._reversed(unit.text, folded)
         self._named |= names.keys()
         for index in sorted(names.keys() | {target for target, _ in values}):
-            found += self._target(index, unit, folded, names.get(index, []), values)
+            found += self._target(index, folded, names.get(index, []), values)
         found += self._cut(unit, folded, names.keys())
         self._recent = [*self._recent, set(values)][-_RECENT_UNITS:]
         return found
@@ -92,7 +92,6 @@ class Completion:
     def _target(
         self,
         index: int,
-        unit: Unit,
         folded: str,
         names: list[tuple[int, int]],
         values: dict[tuple[int, int], list[tuple[int, int]]],
@@ -118,7 +117,7 @@ class Completion:
         return (index, 0) in self._arms.values
 
     def _reversed(self, text: str, folded: str) -> Iterable[Leak]:
-        """A reversed question leaves with somebody else's name or a not-knowing sentence, or not at all."""
+        """A sentence that answers a reversed question names somebody else, or does not leave."""
         words = set(folded.split())
         for index in sorted(self._arms.reversed):
             parts = self._parts[index]
@@ -131,9 +130,7 @@ class Completion:
     def _names_another(self, text: str, index: int) -> bool:
         """Whether the text holds a name that is neither the target's nor a value of its facts."""
         target = self._policy.targets[index]
-        known = self._parts[index] | {
-            word for fact in target.facts for value in fact.values for word in fold(value).text.split()
-        }
+        known = self._parts[index] | value_words(target)
         run = 0
         for match in _NAME.finditer(text):
             word = match.group()

@@ -130,6 +130,13 @@ def name_parts(target: Target) -> frozenset[str]:
     return frozenset(word for name in target.names for word in fold(name).text.split() if len(word) > 1)
 
 
+def value_words(target: Target) -> frozenset[str]:
+    """Return the folded words of the values of a target's facts."""
+    return frozenset(
+        word for fact in target.facts for value in fact.values for word in fold(value).text.split()
+    )
+
+
 class LiteralScan:
     """The running state of the literals over one channel of one choice.
 

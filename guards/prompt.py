@@ -21,7 +21,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from guards.base import Arms, Finding, Part, Passage, ScanError, Stance
-from guards.literal import Literals, name_parts
+from guards.literal import Literals, name_parts, value_words
 from policies.policy import Fact, Policy, Relation, Target
 from policies.relations import Entry, Lexicon
 from policies.text import fold, sentences
@@ -256,7 +256,7 @@ class Reader:
         """Return what earlier turns leave in play, and whether this turn goes on about it."""
         if index not in history.names and index not in history.meanings:
             return Stance.CLEAR
-        names_another = bool(turn.capitalised - name_parts(target) - _value_words(target))
+        names_another = bool(turn.capitalised - name_parts(target) - value_words(target))
         if any(turn.asks(fact) for fact in target.facts) and not names_another:
             return Stance.ARMED
         person = [phrase for phrase in self._words.anaphora if phrase not in _IMPERSONAL]
@@ -322,12 +322,6 @@ def _runs(text: str) -> Iterator[list[tuple[str, tuple[int, int]]]]:
             run.append((word, span))
     if run:
         yield run
-
-
-def _value_words(target: Target) -> frozenset[str]:
-    return frozenset(
-        word for fact in target.facts for value in fact.values for word in fold(value).text.split()
-    )
 
 
 def _meaning_spans(text: str) -> list[tuple[int, int]]:

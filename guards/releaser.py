@@ -222,7 +222,7 @@ class Releaser:
                 self._answer(choice)
             else:
                 await self._commit(choice)
-                if self._arms.stance is not Stance.CLEAR and not choice.done:
+                if self.in_play and not choice.done:
                     break
         out, self._out = self._out, []
         return out
@@ -289,14 +289,13 @@ class Releaser:
         self._say(choice.index, channel, self._style(leaks))
 
     async def _commit(self, choice: _Choice) -> None:
-        in_order = self._arms.stance is not Stance.CLEAR
         for lane in choice.lanes:
             if self._parsed(lane) and not lane.sealed:
                 return
             if lane.ripe or not self._policy.by_sentence:
                 lane.scan()
                 await self._commit_lane(choice, lane)
-            if in_order and lane.text:
+            if self.in_play and lane.text:
                 return
         if choice.closed and choice.spoilt and not choice.said:
             choice.said = True
