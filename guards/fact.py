@@ -9,8 +9,9 @@ It holds no text of the answer beyond the longest literal.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from guards.base import Arms, Finding, Part, Stance
 from guards.literal import Literals, name_parts, value_words
@@ -27,7 +28,7 @@ _HEDGES = ("but", "however", "though", "although", "except", "only that", "apart
 _NAME = re.compile(r"[^\W\d_][\w'’-]+")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Unit:
     """A stretch of an answer that leaves, or is ruled, as a whole: a sentence or several."""
 
@@ -36,6 +37,13 @@ class Unit:
     """Offsets are into `text`."""
     cut: bool = False
     """Whether the answer was cut within it, by length or by a stop sequence."""
+    sentences: int = 1
+    """How many sentences it has, where nothing was found in any of them."""
+
+    @cached_property
+    def folded(self) -> str:
+        """Its folded words; most units are never asked for them."""
+        return fold(self.text).text
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,28 +79,21 @@ class Completion:
         """
         names = _spans(unit.findings, Part.NAME)
         values = _value_spans(unit.findings)
-        folded = fold(unit.text).text
-        found = [
-            Leak(finding.target, finding.scan, ((finding.start, finding.end),))
-            for finding in unit.findings
-            if finding.part is Part.PATTERN
-        ]
-        found += [Leak(f.target, f.scan) for f in unit.findings if f.part is Part.MEANING]
-        found += [Leak(-1, f.scan) for f in unit.findings if f.part is Part.PREFIX]
+        found = list(_unasked(unit.findings))
         found += self._straddling(unit.text, channel)
         if self._arms.stance is not Stance.CLEAR:
-            found += self._reversed(unit.text, folded)
+            found += self._reversed(unit)
         self._named |= names.keys()
         for index in sorted(names.keys() | {target for target, _ in values}):
-            found += self._target(index, folded, names.get(index, []), values)
-        found += self._cut(unit, folded, names.keys())
-        self._recent = [*self._recent, set(values)][-_RECENT_UNITS:]
+            found += self._target(index, unit, names.get(index, []), values)
+        found += self._cut(unit, names.keys())
+        self._recent = [*self._recent, *[set(values)] * unit.sentences][-_RECENT_UNITS:]
         return found
 
     def _target(
         self,
         index: int,
-        folded: str,
+        unit: Unit,
         names: list[tuple[int, int]],
         values: dict[tuple[int, int], list[tuple[int, int]]],
     ) -> Iterable[Leak]:
@@ -101,7 +102,7 @@ class Completion:
         spans = [span for (at, _), found in values.items() if at == index for span in found]
         if names and target.kind == "entity":
             # A name that the client brought may stand in a sentence that knows nothing, values may not.
-            if index not in self._arms.targets or spans or not self.not_knowing(folded):
+            if index not in self._arms.targets or spans or not self.not_knowing(unit.folded):
                 yield Leak(index, "literal", tuple(sorted(names + spans)))
         elif spans and in_play:
             yield Leak(index, "fact", tuple(sorted(spans)))
@@ -116,15 +117,15 @@ class Completion:
             return True
         return (index, 0) in self._arms.values
 
-    def _reversed(self, text: str, folded: str) -> Iterable[Leak]:
+    def _reversed(self, unit: Unit) -> Iterable[Leak]:
         """A sentence that answers a reversed question names somebody else, or does not leave."""
-        words = set(folded.split())
+        words = set(unit.folded.split())
         for index in sorted(self._arms.reversed):
             parts = self._parts[index]
             # Also within longer words: a name with a syllable hung on is still the name.
-            run_together = "".join(folded.split())
+            run_together = "".join(unit.folded.split())
             named = any(part in run_together for part in parts if len(part) >= MIN_INSIDE)
-            if named or words & parts or not self._names_another(text, index):
+            if named or words & parts or not self._names_another(unit.text, index):
                 yield Leak(index, "fact")
 
     def _names_another(self, text: str, index: int) -> bool:
@@ -153,13 +154,13 @@ class Completion:
         keep = 4 * self._literals.max_chars
         self._tails[channel] = (self._tails.get(channel, "") + text)[-keep:] if keep else ""
 
-    def _cut(self, unit: Unit, folded: str, named: Iterable[int]) -> Iterable[Leak]:
+    def _cut(self, unit: Unit, named: Iterable[int]) -> Iterable[Leak]:
         """A sentence cut short on a fact's subject and relation tells where it was cut."""
         if not unit.cut:
             return
         for index in named:
             target = self._policy.targets[index]
-            if target.kind == "fact" and says(folded, target.facts[0].relation.cues):
+            if target.kind == "fact" and says(unit.folded, target.facts[0].relation.cues):
                 yield Leak(index, "fact")
 
     def not_knowing(self, folded: str) -> bool:
@@ -169,6 +170,17 @@ class Completion:
             and not says(folded, _HEDGES)
             and not any(char.isdecimal() for char in folded)
         )
+
+
+def _unasked(findings: Iterable[Finding]) -> Iterator[Leak]:
+    """Yield what leaks whatever was asked."""
+    for finding in findings:
+        if finding.part is Part.PATTERN:
+            yield Leak(finding.target, finding.scan, ((finding.start, finding.end),))
+        elif finding.part is Part.MEANING:
+            yield Leak(finding.target, finding.scan)
+        elif finding.part is Part.PREFIX:
+            yield Leak(-1, finding.scan)
 
 
 def _spans(findings: Iterable[Finding], part: Part) -> dict[int, list[tuple[int, int]]]:

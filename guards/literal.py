@@ -78,15 +78,15 @@ class Literals:
     def live(self, folded: Folded, *, skip_first: bool = False) -> int | None:
         """Return the index of the first word from which on the text may still become a longer literal."""
         text = folded.text
-        earliest = len(text) - self.max_chars
-        for index, start in enumerate(folded.starts):
-            if start - 1 < earliest or (skip_first and index == 0):
-                continue
-            tail = text[start - 1 :]
-            if not self._automaton.match(tail):
-                continue
-            if tail not in self._complete or tail in self._extendable:
-                return index
+        # Not the space at the end, where there is one: behind it no word has begun.
+        at, end = text.find(" ", max(0, len(text) - self.max_chars)), len(text) - 1
+        while 0 <= at < end:
+            tail = text[at:]
+            if self._automaton.match(tail) and (tail not in self._complete or tail in self._extendable):
+                word = folded.word_at(at + 1)
+                if word > 0 or not skip_first:
+                    return word
+            at = text.find(" ", at + 1)
         return None
 
     def open(self) -> LiteralScan:
@@ -159,8 +159,7 @@ class LiteralScan:
 
     def close(self, reason: Close) -> Progress:
         """End the text; where it was cut short, a literal that had begun is reported as a prefix."""
-        folded = fold(self._tail, closed=False)
-        prefix = self._prefix(folded) if reason == "length" else None
+        prefix = self._prefix(fold(self._tail, closed=False)) if reason == "length" else None
         progress = self._advance(fold(self._tail), closed=True)
         if prefix is None:
             return progress
@@ -200,15 +199,13 @@ class LiteralScan:
 
     def _drop(self, folded: Folded, live: int | None) -> None:
         """Forget what can no longer matter: all before the live prefix and before the word still open."""
-        ended = folded.text.endswith(" ")
-        keep = len(folded.starts) if ended else len(folded.starts) - 1
-        if live is not None:
-            keep = min(keep, live)
-        if keep >= len(folded.starts):
-            cut = len(self._tail)
+        if live is None and folded.text[-1] == " ":
+            cut, keep = len(self._tail), 1
         else:
-            cut = max(folded.spans[keep][0], 0)
-        if keep > 0 or cut == len(self._tail):
+            last = len(folded.spans) - 1
+            keep = last if live is None else min(last, live)
+            cut = folded.spans[keep][0]
+        if keep > 0:
             self._glued = False
         self._tail = self._tail[cut:]
         self._base += cut

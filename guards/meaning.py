@@ -5,37 +5,28 @@ Whole sentences come in; cutting them, and saying what is done about a finding, 
 
 from __future__ import annotations
 
+import copy
 import hashlib
-import os
-import platform
 import re
 import secrets
-import tempfile
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cached_property
+from typing import Any
 
 import faiss
 import numpy as np
-from numpy.typing import NDArray
 
 from guards.base import EncoderUnavailable, Finding, Part
 from guards.encoder import Encoder, EncoderThread, Vectors
-from policies.calibrate import conformal_threshold, raise_thresholds, retain_sentences
+from guards.retain import Retain
+from guards.scoring import Scores, Targets, score_texts
+from policies.calibrate import conformal_threshold, raise_thresholds
 from policies.policy import Policy, Target
 
-Scores = NDArray[np.float64]
-
-# Chosen on four topics (locks, betting and astrology of tests/topic_cases.yaml, and one that is not kept) for
-# the paraphrases caught and the near misses left alone at a `retain_fpr` of 0.002.  The results move little
-# around them: two crowds, three weights and three shares within one or two of twenty.
-_DROPPED = 4
-_REWORDED = 0.6
 _CROWD = 5
-_CROWD_WEIGHT = 0.8
-_UNLIKE_MARGIN = 0.1
-
+"""Ordinary sentences that are a text's neighbours; chosen with the numbers of `guards.scoring`."""
 _ROUNDING = 1e-4
 """What a floor is raised by, in standard deviations: alone, its own text may score a last bit higher."""
 _SHORTLIST = 64
@@ -50,53 +41,6 @@ _NAME = re.compile(r"(?<=[^.!?\s]\s)(?!I\b)[^\W\d_a-z][\w’'-]*(?:\s(?:de |van 
 faiss.omp_set_num_threads(1)
 
 
-@dataclass(frozen=True, slots=True)
-class Retain:
-    """The sentences that must pass, with their vectors.
-
-    vectors: [sentences, dim] float32, rows of unit length, in the order of `sentences`.
-    """
-
-    sentences: tuple[str, ...]
-    vectors: Vectors
-
-    @classmethod
-    def load(
-        cls, encoder: Encoder, state: Path | None = None, sentences: Sequence[str] | None = None
-    ) -> Retain:
-        """Return the bundled corpus, or `sentences`, encoded once and kept under `state`.
-
-        The file's name is a hash of the sentences, the encoder's name and the machine's kind, so that neither
-        another corpus nor another encoder is ever taken for this one; a damaged file is made anew.
-        """
-        texts = retain_sentences() if sentences is None else tuple(sentences)
-        if state is None:
-            return cls(texts, encoder.encode(texts))
-        key = hashlib.sha256("\0".join((encoder.name, platform.machine(), *texts)).encode()).hexdigest()[:24]
-        file = state / "retain" / f"{key}.npy"
-        vectors = _read_vectors(file, (len(texts), encoder.dim))
-        if vectors is None:
-            vectors = encoder.encode(texts)
-            _write_vectors(file, vectors)
-        return cls(texts, vectors)
-
-
-def _read_vectors(file: Path, shape: tuple[int, int]) -> Vectors | None:
-    try:
-        vectors: Vectors = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    good = vectors.shape == shape and vectors.dtype == np.float32 and np.isfinite(vectors).all()
-    return vectors if good else None
-
-
-def _write_vectors(file: Path, vectors: Vectors) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npy", delete=False) as made:
-        np.save(made, vectors)
-    os.replace(made.name, file)
-
-
 class _Space:
     """Vectors as seen from the middle of ordinary sentences, and how crowded it is around them.
 
@@ -106,8 +50,14 @@ class _Space:
     def __init__(self, retain: Vectors) -> None:
         self._middle = retain.mean(axis=0)
         self.retain = self.centred(retain)
-        self._index = faiss.IndexFlatIP(retain.shape[1])
-        self._index.add(self.retain)
+        self._index = _index(self.retain)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_index"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._index = _index(self.retain)
 
     def centred(self, vectors: Vectors) -> Vectors:
         moved = vectors - self._middle
@@ -127,6 +77,20 @@ class _Space:
         return mean
 
 
+def _index(rows: Vectors) -> Any:
+    index = faiss.IndexFlatIP(rows.shape[1])
+    index.add(rows)
+    return index
+
+
+_Made = tuple[bool, tuple[str, ...], tuple[str, ...]]
+"""What a prototype is made of: whether siblings raise its threshold, `like` and `unlike`."""
+
+
+def _made_of(target: Target) -> _Made:
+    return target.kind in ("entity", "fact"), target.like, target.unlike
+
+
 @dataclass(frozen=True, slots=True)
 class _Prototype:
     """One target's examples: the rows of `examples` and `counterexamples` that are its own."""
@@ -135,6 +99,7 @@ class _Prototype:
     like: slice
     unlike: Vectors
     """[unlike, dim], centred; may have no rows."""
+    made_of: _Made
 
 
 class Meaning:
@@ -163,14 +128,24 @@ class Meaning:
 
     Immutable but for its cache of findings; made for one policy.  Cost by text, after the encoder: one faiss
     search over the examples, one over the corpus.
+
+    Can be pickled, and is then without what belongs to one process: it must be given an encoder's thread
+    (`attach`).  Only a process that made it, or trusts who did, may unpickle it.
     """
 
     def __init__(
-        self, policy: Policy, encoder: Encoder, retain: Retain, thread: EncoderThread | None
+        self,
+        policy: Policy,
+        encoder: Encoder,
+        retain: Retain,
+        thread: EncoderThread | None,
+        step: Callable[[], None] = lambda: None,
     ) -> None:
         self._policy = policy
-        self._encoder = encoder
+        self._encoder: Encoder | None = encoder
+        self._encoder_name = encoder.name
         self._thread = thread
+        self._step = step
         self._space = _Space(retain.vectors)
         self._key = secrets.token_bytes(32)
         self._cache: OrderedDict[bytes, tuple[Finding, ...]] = OrderedDict()
@@ -178,19 +153,89 @@ class Meaning:
         """Texts given to the encoder by `find` so far."""
         self._enroll(encoder)
         self._calibrate(encoder, retain.sentences)
+        self._calibrated_for = _calibration(policy)
         self.problems: list[str] = list(self._find_problems())
         """What an operator must know, a line each: examples that would pass, by target id and number only."""
 
     @classmethod
     def build(
-        cls, policy: Policy, encoder: Encoder, retain: Retain, thread: EncoderThread | None = None
+        cls,
+        policy: Policy,
+        encoder: Encoder,
+        retain: Retain,
+        thread: EncoderThread | None = None,
+        step: Callable[[], None] = lambda: None,
     ) -> Meaning | None:
         """Return the compiled scan, or None where no target has `like`.
 
         Synchronous and slow (it encodes every example): for loading, not for the event loop.  Raises
         ValueError where `retain` is too small for the policy's `retain_fpr`.  `find` needs `thread`.
+        step: called again and again on the way; what it raises ends the build.
         """
-        return cls(policy, encoder, retain, thread) if policy.uses_meaning else None
+        return cls(policy, encoder, retain, thread, step) if policy.uses_meaning else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        ours = ("_encoder", "_thread", "_step", "_index", "_targets", "_cache", "_key")
+        return {name: value for name, value in self.__dict__.items() if name not in ours}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._encoder = self._thread = None
+        self._renew()
+
+    def _renew(self) -> None:
+        """Make what no copy shares with another."""
+        self._step = lambda: None
+        self._index = _index(self._examples)
+        self.__dict__.pop("_targets", None)
+        self._key = secrets.token_bytes(32)
+        self._cache = OrderedDict()
+
+    def attach(self, thread: EncoderThread) -> None:
+        """Give an unpickled scan its encoder; raise EncoderUnavailable unless it was built by that one."""
+        if thread.encoder.name != self._encoder_name:
+            raise EncoderUnavailable("the policy was compiled with another encoder")
+        self._encoder, self._thread = thread.encoder, thread
+
+    def carried(self, policy: Policy) -> Meaning | None:
+        """Return what of this scan holds under another policy, or None where that is nothing.
+
+        Targets are known again by their ids and keep the examples that they have here, with the thresholds
+        calibrated for them.  Encodes nothing.  `missing` says for which targets that is not enough.
+        """
+        index = {target.id: number for number, target in enumerate(policy.targets) if target.like}
+        ids = [self._policy.targets[each.target].id for each in self._prototypes]
+        places = [place for place, target_id in enumerate(ids) if target_id in index]
+        if not places:
+            return None
+        made = copy.copy(self)
+        made._policy = policy
+        sizes = [self._prototypes[place].like.stop - self._prototypes[place].like.start for place in places]
+        ends = np.cumsum(sizes).tolist()
+        made._prototypes = [
+            replace(self._prototypes[place], target=index[ids[place]], like=slice(end - size, end))
+            for place, size, end in zip(places, sizes, ends, strict=True)
+        ]
+        made._examples = np.concatenate([self._examples[self._prototypes[place].like] for place in places])
+        made._owner = np.repeat(np.arange(len(places)), sizes)
+        made._mean, made._spread = self._mean[places], self._spread[places]
+        made._thresholds = self._thresholds[places]
+        made._calibrated_for = self._calibrated_for if self.serves(policy) else frozenset()
+        made.problems = list(self.problems) if made._calibrated_for else []
+        made.encoded = 0
+        made._renew()
+        return made
+
+    def missing(self, policy: Policy) -> frozenset[str]:
+        """Return the ids of the policy's targets whose examples are not those that this scan has."""
+        known = {self._policy.targets[each.target].id: each.made_of for each in self._prototypes}
+        return frozenset(
+            target.id for target in policy.targets if target.like and known.get(target.id) != _made_of(target)
+        )
+
+    def serves(self, policy: Policy) -> bool:
+        """Whether a scan built for `policy` would find just what this one does."""
+        return self._calibrated_for == _calibration(policy)
 
     @property
     def ready(self) -> bool:
@@ -209,20 +254,22 @@ class Meaning:
         for number, target in enumerate(self._policy.targets):
             if not target.like:
                 continue
+            self._step()
             rows.append(self._space.centred(encoder.encode(target.like)))
             unlike = self._space.centred(encoder.encode(target.unlike).reshape(-1, encoder.dim))
-            self._prototypes.append(_Prototype(number, slice(start, start + len(target.like)), unlike))
+            mine = slice(start, start + len(target.like))
+            self._prototypes.append(_Prototype(number, mine, unlike, _made_of(target)))
             start += len(target.like)
         self._examples = np.concatenate(rows)
         self._owner = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-        self._index = faiss.IndexFlatIP(self._examples.shape[1])
-        self._index.add(self._examples)
+        self._index = _index(self._examples)
 
     def _calibrate(self, encoder: Encoder, sentences: Sequence[str]) -> None:
         count = len(self._prototypes)
         self._mean, self._spread = np.zeros(count), np.ones(count)
         crowds = self._space.own_crowds()
         for place in range(count):
+            self._step()
             raw = self._raw(place, self._space.retain, crowds)
             self._mean[place], self._spread[place] = raw.mean(), max(float(raw.std()), 1e-6)
         largest = np.full(len(sentences), -np.inf)
@@ -237,6 +284,7 @@ class Meaning:
 
     def _floor(self, place: int, encoder: Encoder, names: Sequence[str]) -> float:
         """Return the highest score among the texts that must pass this target; -inf without any."""
+        self._step()
         prototype = self._prototypes[place]
         target = self._policy.targets[prototype.target]
         passing = [prototype.unlike]
@@ -251,13 +299,7 @@ class Meaning:
     def _raw(self, place: int, centred: Vectors, crowds: Scores) -> Scores:
         """Return [texts] raw scores of the texts for one target."""
         prototype = self._prototypes[place]
-        near = np.sort((centred @ self._examples[prototype.like].T).astype(np.float64), axis=1)
-        most = near[:, : near.shape[1] - near.shape[1] // _DROPPED].mean(axis=1)
-        score: Scores = most + np.maximum(0.0, near[:, -1] - _REWORDED) - _CROWD_WEIGHT * crowds
-        if len(prototype.unlike):
-            against = (centred @ prototype.unlike.T).max(axis=1)
-            score -= np.maximum(0.0, against - near[:, -1] + _UNLIKE_MARGIN)
-        return score
+        return score_texts(centred, self._examples[prototype.like], prototype.unlike, crowds)
 
     def _standard(self, place: int, centred: Vectors, crowds: Scores) -> Scores:
         standard: Scores = (self._raw(place, centred, crowds) - self._mean[place]) / self._spread[place]
@@ -294,8 +336,16 @@ class Meaning:
         if not np.isfinite(vector).all():
             raise EncoderUnavailable("a vector is not finite")
         centred = self._space.centred(vector[np.newaxis])
-        scored = self._shortlisted(centred, self._space.crowds(centred))
-        return sorted(((place, score) for _, place, score in scored), key=lambda pair: -pair[1])
+        nearest = self._index.search(centred, min(_SHORTLIST, len(self._examples)))[1][0]
+        places = sorted(set(self._owner[nearest].tolist()))
+        raw = self._targets.score(centred[0], float(self._space.crowds(centred)[0]), places)
+        scored = (np.array(raw) - self._mean[places]) / self._spread[places]
+        return sorted(zip(places, scored.tolist(), strict=True), key=lambda pair: -pair[1])
+
+    @cached_property
+    def _targets(self) -> Targets:
+        like = [self._examples[prototype.like] for prototype in self._prototypes]
+        return Targets(like, [prototype.unlike for prototype in self._prototypes])
 
     async def find(self, texts: Sequence[str]) -> list[tuple[Finding, ...]]:
         """Return the findings of each text, spanning it whole; texts seen before cost no encoding.
@@ -309,7 +359,8 @@ class Meaning:
             if self._thread is None:
                 raise EncoderUnavailable("no encoder runs")
             self.encoded += len(new)
-            judged = self.judge(await self._thread.encode(tuple(new.values())))
+            # On the encoder's thread as well: judging is no work for the event loop.
+            judged = await self._thread.apply(tuple(new.values()), self.judge)
             known |= dict(zip(new, judged, strict=True))
         for key in keys:
             self._cache[key] = known[key]
@@ -327,6 +378,8 @@ class Meaning:
 
     def explain(self, text: str) -> list[tuple[str, float, float]]:
         """Return (target id, score, threshold) of the five targets nearest to firing, synchronously."""
+        if self._encoder is None:
+            raise EncoderUnavailable("no encoder runs")
         scored = [
             (self._policy.targets[self._prototypes[place].target].id, score, float(self._thresholds[place]))
             for place, score in self._ranked(self._encoder.encode([text])[0])
@@ -344,6 +397,12 @@ class Meaning:
                     f" (score {scores[number]:.2f}, threshold {threshold:.2f}):"
                     f" it is too near to what must pass"
                 )
+
+
+def _calibration(policy: Policy) -> frozenset[object]:
+    """Return all of a policy that its thresholds come from."""
+    made = {(target.id, *_made_of(target)) for target in policy.targets if target.like}
+    return frozenset({("retain_fpr", policy.retain_fpr), *made})
 
 
 def _names(sentences: Sequence[str]) -> list[str]:

@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import ahocorasick
 import regex
 
 from guards.base import Close, Finding, Part, Progress
+from policies.heads import coarse, heads
 from policies.policy import Pattern, Policy
 from policies.text import plain
 
@@ -34,7 +36,9 @@ class Patterns:
             for index, target in enumerate(policy.targets)
             if target.pattern is not None
         )
+        self.heads = _Heads([heads(each.pattern.regex) for each in self.compiled])
         self.max_chars = max((each.pattern.max_width for each in self.compiled), default=0)
+        self.left_context = max((each.pattern.left_context for each in self.compiled), default=0)
 
     def find(self, text: str) -> list[Finding]:
         """Return every finding of a whole text."""
@@ -45,6 +49,32 @@ class Patterns:
         return PatternScan(self)
 
 
+class _Heads:
+    """Which patterns need be tried on a text: a look at it costs the same whatever their number."""
+
+    def __init__(self, each: Sequence[frozenset[str]]) -> None:
+        self._begun: dict[str, tuple[int, ...]] = {}
+        """Patterns by the first character of their matches: the last one of a text may be such."""
+        whole: dict[str, tuple[int, ...]] = {}
+        for index, beginnings in enumerate(each):
+            for char in {head[0] for head in beginnings}:
+                self._begun[char] = (*self._begun.get(char, ()), index)
+            for head in beginnings:
+                whole[head] = (*whole.get(head, ()), index)
+        self._automaton = ahocorasick.Automaton()
+        for head, patterns in whole.items():
+            self._automaton.add_word(head, patterns)
+        self._automaton.make_automaton()
+
+    def within(self, text: str) -> set[int]:
+        """Return the patterns that may match, or begin to match, in `text`."""
+        text = coarse(text)
+        found = set(self._begun.get(text[-1:], ()))
+        for _, patterns in self._automaton.iter(text):
+            found.update(patterns)
+        return found
+
+
 class PatternScan:
     """The running state of all patterns over one channel of one choice.
 
@@ -53,77 +83,76 @@ class PatternScan:
     """
 
     def __init__(self, patterns: Patterns) -> None:
-        self._runs = [_Run(each) for each in patterns.compiled]
+        self._patterns = patterns
         self._length = 0
+        self._text = ""
+        """What is not decided yet, in the plain form, with its left context."""
+        self._offsets: list[int] = []
+        """Original position of each character of `_text`."""
+        self._live: dict[int, int] = {}
+        """Patterns that are not decided to the end of `_text`, each with the first position where a match
+        could still begin."""
 
     def feed(self, text: str) -> Progress:
         """Take more text."""
+        if not self._patterns.compiled:
+            self._length += len(text)
+            return Progress((), self._length)
         shown = plain(text)
-        base = self._length
-        offsets = (
+        base, fresh = self._length, len(self._text)
+        self._text += shown.text
+        self._offsets.extend(
             range(base, base + len(text)) if shown.offsets is None else [base + at for at in shown.offsets]
         )
         self._length += len(text)
-        findings: list[Finding] = []
-        safe_to = self._length
-        for run in self._runs:
-            found, frontier = run.feed(shown.text, offsets, self._length)
-            findings.extend(found)
-            safe_to = min(safe_to, frontier)
-        return Progress(findings, safe_to)
+        return self._advance(fresh, self._patterns.heads.within(shown.text), closed=False)
 
     def close(self, reason: Close) -> Progress:
         """End the text: what matches now is final."""
-        findings = [found for run in self._runs for found in run.advance(self._length, closed=True)[0]]
-        return Progress(findings, self._length)
+        return self._advance(len(self._text), set(), closed=True)
 
     def whole(self, text: str) -> Sequence[Finding]:
         """Feed and close in one."""
         return [*self.feed(text).findings, *self.close("stop").findings]
 
-
-class _Run:
-    """One pattern over one channel: the part of the text that is not decided yet, with its left context."""
-
-    def __init__(self, compiled: _Compiled) -> None:
-        self._compiled = compiled
-        self._text = ""
-        self._offsets: list[int] = []
-        """Original position of each character of `_text`."""
-        self._at = 0
-        """First position in `_text` where a match could still begin."""
-
-    def feed(self, text: str, offsets: Sequence[int], length: int) -> tuple[list[Finding], int]:
-        self._text += text
-        self._offsets.extend(offsets)
-        return self.advance(length, closed=False)
-
-    def advance(self, length: int, *, closed: bool) -> tuple[list[Finding], int]:
-        """Decide what can be decided; return findings and the original position where deciding stopped."""
+    def _advance(self, fresh: int, begun: set[int], *, closed: bool) -> Progress:
+        """Decide what can be decided of the live patterns and of those that may have begun since `fresh`."""
         findings: list[Finding] = []
-        while (start := self._next(closed)) is not None:
-            match = self._compiled.compiled.search(self._text, start)
-            if match is None or match.start() != start or not self._final(start, closed):
-                self._at = start
-                self._drop()
-                return findings, self._original(self._at, length)
-            end = self._passing_end(start, match.end())
-            if end is not None:
-                findings.append(self._finding(start, end, length))
-            self._at = start + 1 if end is None else end
-        self._at = len(self._text)
-        self._drop()
-        return findings, length
+        live, self._live = self._live, {}
+        for index in sorted(live.keys() | begun):
+            found, at = self._decide(self._patterns.compiled[index], live.get(index, fresh), closed)
+            findings += found
+            if at < len(self._text):
+                self._live[index] = at
+        first = min(self._live.values(), default=len(self._text))
+        safe_to = self._original(first)
+        self._drop(first)
+        return Progress(findings, safe_to)
 
-    def _next(self, closed: bool) -> int | None:
-        """Return the first start that matches, or may come to match; None where there is none."""
-        pattern, text = self._compiled.compiled, self._text
-        match = pattern.search(text, self._at)
+    def _decide(self, compiled: _Compiled, at: int, closed: bool) -> tuple[list[Finding], int]:
+        """Return the findings of one pattern from `at` on, and where deciding stopped."""
+        findings: list[Finding] = []
+        while (start := self._next(compiled, at, closed)) is not None:
+            match = compiled.compiled.search(self._text, start)
+            if match is None or match.start() != start or not self._final(compiled, start, closed):
+                return findings, start
+            end = self._passing_end(compiled, start, match.end())
+            if end is not None:
+                # A match is never empty: `policies.patterns` refuses a pattern that could match nothing.
+                span = self._offsets[start], self._offsets[end - 1] + 1
+                findings.append(Finding(compiled.target, "pattern", Part.PATTERN, *span))
+            at = start + 1 if end is None else end
+        return findings, len(self._text)
+
+    def _next(self, compiled: _Compiled, at: int, closed: bool) -> int | None:
+        """Return the first start from `at` that matches, or may come to match; None where there is none."""
+        pattern, text = compiled.compiled, self._text
+        match = pattern.search(text, at)
         found = match.start() if match else None
         if closed:
             return found
         # A live prefix is no longer than the pattern is wide, so only the end of the text can hold one.
-        first = max(self._at, len(text) - self._compiled.pattern.max_width)
+        first = max(at, len(text) - compiled.pattern.max_width)
         stop = len(text) if found is None else min(found, len(text))
         if first < stop and pattern.search(text, first, partial=True) is not None:
             for start in range(first, stop):
@@ -132,16 +161,16 @@ class _Run:
                     return start
         return found
 
-    def _final(self, start: int, closed: bool) -> bool:
+    def _final(self, compiled: _Compiled, start: int, closed: bool) -> bool:
         # One more character than the width: a border such as \b looks at the one behind the match.
-        return closed or len(self._text) - start > self._compiled.pattern.max_width
+        return closed or len(self._text) - start > compiled.pattern.max_width
 
-    def _passing_end(self, start: int, end: int) -> int | None:
+    def _passing_end(self, compiled: _Compiled, start: int, end: int) -> int | None:
         """Return where the longest match at `start` ends that passes the check, before other digits."""
-        if self._compiled.pattern.check != "luhn" or luhn(self._text[start:end]):
+        if compiled.pattern.check != "luhn" or luhn(self._text[start:end]):
             return end
         shorter = range(end - 1, start, -1)
-        match = self._compiled.compiled.fullmatch
+        match = compiled.compiled.fullmatch
         return next(
             (
                 at
@@ -153,20 +182,16 @@ class _Run:
             None,
         )
 
-    def _finding(self, start: int, end: int, length: int) -> Finding:
-        # A match is never empty: `policies.patterns` refuses a pattern that could match nothing.
-        first, last = self._original(start, length), self._offsets[end - 1] + 1
-        return Finding(self._compiled.target, "pattern", Part.PATTERN, first, last)
+    def _original(self, position: int) -> int:
+        return self._offsets[position] if position < len(self._offsets) else self._length
 
-    def _original(self, position: int, length: int) -> int:
-        return self._offsets[position] if position < len(self._offsets) else length
-
-    def _drop(self) -> None:
-        keep = max(0, self._at - self._compiled.pattern.left_context - 1)
+    def _drop(self, first: int) -> None:
+        """Forget what lies before the first undecided position and outside every pattern's left context."""
+        keep = max(0, first - self._patterns.left_context - 1)
         if keep:
             self._text = self._text[keep:]
             del self._offsets[:keep]
-            self._at -= keep
+            self._live = {index: at - keep for index, at in self._live.items()}
 
 
 def luhn(text: str) -> bool:

@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from guards.base import Arms, Finding, Part, Passage, ScanError, Stance
+from guards.base import Arms, Finding, Part, Passage, Stance
 from guards.literal import Literals, name_parts, value_words
+from guards.passages import INLINE_CHARS, Passages, Seen
 from policies.policy import Fact, Policy, Relation, Target
 from policies.relations import Entry, Lexicon
 from policies.text import fold, sentences
@@ -29,24 +28,12 @@ from policies.text import fold, sentences
 if TYPE_CHECKING:
     from guards.meaning import Meaning
 
-MAX_MEANING_TEXTS = 400
-"""Sentences of one request that are encoded at most; a longer request is refused, never left unchecked."""
-
 _STRICTEST_FIRST = (Stance.ARMED, Stance.REVERSED, Stance.WATCHED)
 _CAPITALISED = re.compile(r"(?<=[\w,;:] )[A-ZÀ-ÖØ-Þ][\w'’-]+")
 _IMPERSONAL = frozenset("it its this that these those they them their theirs one ones there same".split())
 """Words that stand for things as often as for a person: they alone do not carry a person forward."""
-_TITLES = frozenset("mr mrs ms miss dr prof professor sir lady lord madam doctor".split())
 _MAX_SCATTERED = 200
 """Words of a request within which all words of a name, wherever they stand, count as the name."""
-_INLINE_CHARS = 20_000
-"""Longer requests are read on a thread, so that the event loop goes on."""
-_MIN_PART = 4
-"""Shorter words of names ('Lee', 'Ana', 'von') are found in full names only."""
-
-
-class OverBudget(ScanError):
-    """The request holds more text than may be checked; it is refused, never passed on unchecked."""
 
 
 def says(folded: str, phrases: Iterable[str]) -> bool:
@@ -83,29 +70,28 @@ class Reader:
 
     def __init__(self, policy: Policy, literals: Literals, meaning: Meaning | None, words: Lexicon) -> None:
         self._policy = policy
-        self._literals = literals
-        self._meaning = meaning
+        self._passages = Passages(policy, literals, meaning, words)
         self._words = words
-        self._parts: dict[str, set[int]] = {}
-        for index, target in enumerate(policy.targets):
-            for word in name_parts(target):
-                if len(word) >= _MIN_PART and word not in words.stop_words:
-                    self._parts.setdefault(word, set()).add(index)
         self._siblings = _Cues(words.relations)
 
     async def read(self, passages: Sequence[Passage]) -> Arms:
         """Return what the passages arm.  Raises `ScanError` where that cannot be found out."""
-        meant = await self._by_meaning(passages) if self._meaning is not None else []
-        if sum(len(passage.text) for passage in passages) <= _INLINE_CHARS:
-            return self._read(passages, meant)
-        return await asyncio.to_thread(self._read, passages, meant)
+        seen = await self._passages.read(passages)
+        if sum(len(passage.text) for passage in passages) <= INLINE_CHARS:
+            return self._read(passages, seen)
+        return await asyncio.to_thread(self._read, passages, seen)
 
-    def _read(self, passages: Sequence[Passage], meant: list[Finding]) -> Arms:
-        findings = [found for passage in passages for found in self._literal(passage)]
-        findings += self._across(passages)
+    def _read(self, passages: Sequence[Passage], seen: Sequence[Seen]) -> Arms:
+        findings = [
+            found.within(passage.path)
+            for passage, each in zip(passages, seen, strict=True)
+            for found in each.findings
+        ]
+        findings += self._passages.across(passages, seen)
         named = {found.target for found in findings if found.part is Part.NAME}
-        findings += [found for found in self._scattered(passages) if found.target not in named]
-        findings += meant
+        findings += [found for found in self._scattered(passages, seen) if found.target not in named]
+        if not findings:
+            return Arms(Stance.CLEAR)
         question, history = _Parts(), _Parts()
         current = {passage.path for passage in passages if passage.current}
         for found in findings:
@@ -113,74 +99,21 @@ class Reader:
         text = "\n".join(passage.text for passage in passages if passage.current)
         turn = _Turn(text, self._siblings)
         arms = self._arm(turn, question, history, tuple(findings))
-        return replace(arms, masked=self._mask(passages, arms)) if arms.watched else arms
+        return replace(arms, masked=self._mask(passages, seen, arms)) if arms.watched else arms
 
-    def _literal(self, passage: Passage) -> list[Finding]:
-        found = [replace(each, via=(passage.path, *each.via)) for each in self._literals.find(passage.text)]
-        return [*found, *self._name_parts(passage)] if self._parts else found
-
-    def _across(self, passages: Sequence[Passage]) -> list[Finding]:
-        """Find what begins in one of the user's messages and ends in another; it counts where it ends."""
-        said = [passage for passage in passages if passage.role == "user"]
-        if len(said) < 2:
-            return []
-        ends = list(accumulate(len(passage.text) + 1 for passage in said))
-        found = self._literals.find("\n".join(passage.text for passage in said))
-        places = [(each, bisect_right(ends, each.start), bisect_right(ends, each.end - 1)) for each in found]
-        return [
-            replace(each, start=0, end=each.end - ends[last - 1], via=(said[last].path, "messages joined"))
-            for each, first, last in places
-            if first < last
-        ]
-
-    def _name_parts(self, passage: Passage) -> list[Finding]:
-        """Find words of names in runs of capitalised words that hold no other name's."""
-        found: list[Finding] = []
-        for run in _runs(passage.text):
-            words = {word for word, _ in run} - self._words.stop_words - _TITLES
-            targets = {target for word in words for target in self._parts.get(word, ())}
-            own = {target for target in targets if name_parts(self._policy.targets[target]) >= words}
-            found += [
-                Finding(target, "literal", Part.NAME_PART, *span, via=(passage.path,))
-                for word, span in run
-                for target in sorted(self._parts.get(word, set()) & own)
-            ]
-        return found
-
-    def _scattered(self, passages: Sequence[Passage]) -> list[Finding]:
+    def _scattered(self, passages: Sequence[Passage], seen: Sequence[Seen]) -> Iterator[Finding]:
         """Find names whose words all stand in a short request, in any order, some of them in the question."""
-        asked = [
-            (passage.path, set(fold(passage.text).text.split())) for passage in passages if passage.current
-        ]
-        words = {word for passage in passages for word in fold(passage.text).text.split()}
-        if len(words) > _MAX_SCATTERED:
-            return []
-        return [
-            Finding(index, "literal", Part.NAME, 0, 0, via=(path, "words apart"))
-            for path, here in asked
-            for index in sorted({target for word in here for target in self._parts.get(word, ())})
-            if any(self._is_named_by(words, name) for name in self._policy.targets[index].names)
-        ]
-
-    def _is_named_by(self, words: set[str], name: str) -> bool:
-        own = fold(name).text.split()
-        return len(own) > 1 and words.issuperset(own)
-
-    async def _by_meaning(self, passages: Sequence[Passage]) -> list[Finding]:
-        assert self._meaning is not None
-        places = [
-            (passage, start, end)
-            for passage in passages
-            for start, end in _meaning_spans(passage.text)
-        ]  # fmt: skip
-        if len(places) > MAX_MEANING_TEXTS:
-            raise OverBudget("too many sentences to check by meaning")
-        found = await self._meaning.find([passage.text[start:end] for passage, start, end in places])
-        return [
-            replace(finding, start=start, end=end, via=(passage.path,))
-            for (passage, start, end), findings in zip(places, found, strict=True)
-            for finding in findings
-        ]
+        if sum(each.words for each in seen) > _MAX_SCATTERED or not self._passages.parts:
+            return
+        folded = [set(fold(passage.text).text.split()) for passage in passages]
+        words = {word for here in folded for word in here}
+        for passage, here in zip(passages, folded, strict=True):
+            if not passage.current:
+                continue
+            parts = self._passages.parts
+            for index in sorted({target for word in here & parts.keys() for target in parts[word]}):
+                if any(_is_named_by(words, name) for name in self._policy.targets[index].names):
+                    yield Finding(index, "literal", Part.NAME, 0, 0, via=(passage.path, "words apart"))
 
     def _arm(self, turn: _Turn, question: _Parts, history: _Parts, findings: tuple[Finding, ...]) -> Arms:
         stances: dict[Stance, set[int]] = {stance: set() for stance in Stance}
@@ -200,22 +133,22 @@ class Reader:
             values=frozenset(question.values | history.values),
         )
 
-    def _mask(self, passages: Sequence[Passage], arms: Arms) -> dict[str, str]:
+    def _mask(self, passages: Sequence[Passage], seen: Sequence[Seen], arms: Arms) -> dict[str, str]:
         """Return the history without its sentences about watched targets."""
         masked: dict[str, str] = {}
-        for passage in passages:
-            found = [each for each in arms.findings if each.via[0] == passage.path]
-            here = [each for each in found if each.target in arms.watched and each.part is not Part.VALUE]
+        found: dict[str, list[Finding]] = {}
+        for finding in arms.findings:
+            if finding.target in arms.watched and finding.part is not Part.VALUE:
+                found.setdefault(finding.via[0], []).append(finding)
+        for passage, each in zip(passages, seen, strict=True):
+            here = found.get(passage.path, [])
             if passage.current or not here:
                 continue
             turn = _Turn(passage.text, self._siblings)
-            spans = [(each.start, each.end) for each in here if self._must_mask(each.target, turn)]
+            must = {index for index in {one.target for one in here} if self._must_mask(index, turn)}
+            spans = [(one.start, one.end) for one in here if one.target in must]
             if spans:
-                masked[passage.path] = "".join(
-                    passage.text[start:end]
-                    for start, end in sentences(passage.text)
-                    if not any(first < end and start < last for first, last in spans)
-                )
+                masked[passage.path] = each.without(passage.text, spans)
         return masked
 
     def _must_mask(self, index: int, turn: _Turn) -> bool:
@@ -285,16 +218,27 @@ def _is_meant(sentence: str, relation: Relation | Entry) -> bool:
 
 
 class _Turn:
-    """A text of a request, folded once."""
+    """A text of a request; what is asked of it is worked out once."""
 
     def __init__(self, text: str, siblings: _Cues) -> None:
-        self.folded = fold(text).text
+        self._text = text
         self._siblings = siblings
-        # The same sentence twice says nothing more.
-        self.sentences = list(dict.fromkeys(fold(text[start:end]).text for start, end in sentences(text)))
-        self.capitalised = frozenset(
-            word for match in _CAPITALISED.finditer(text) for word in fold(match.group()).text.split()
-        )
+
+    @cached_property
+    def folded(self) -> str:
+        """Its folded words."""
+        return fold(self._text).text
+
+    @cached_property
+    def sentences(self) -> list[str]:
+        """Its sentences, folded; the same one twice says nothing more."""
+        return list(dict.fromkeys(fold(self._text[start:end]).text for start, end in sentences(self._text)))
+
+    @cached_property
+    def capitalised(self) -> frozenset[str]:
+        """The folded words that are written with a capital."""
+        found = _CAPITALISED.finditer(self._text)
+        return frozenset(word for match in found for word in fold(match.group()).text.split())
 
     @cached_property
     def relations(self) -> list[Entry]:
@@ -309,24 +253,6 @@ class _Turn:
         )
 
 
-def _runs(text: str) -> Iterator[list[tuple[str, tuple[int, int]]]]:
-    """Yield the runs of adjacent capitalised words, folded, with their places; each word where none is."""
-    folded = fold(text)
-    cased = text != text.lower()
-    run: list[tuple[str, tuple[int, int]]] = []
-    for word, span in zip(folded.text.split(), folded.spans, strict=True):
-        if run and (cased and text[run[-1][1][1] : span[0]].strip(" -") or not text[span[0]].isupper()):
-            yield run
-            run = []
-        if text[span[0]].isupper() or not cased:
-            run.append((word, span))
-    if run:
-        yield run
-
-
-def _meaning_spans(text: str) -> list[tuple[int, int]]:
-    """Return each sentence that has a word, and the whole text where it is several but still short."""
-    spans = [span for span in sentences(text) if fold(text[slice(*span)]).starts]
-    if len(spans) > 1 and len(text) <= 600:
-        spans.append((0, len(text)))
-    return spans
+def _is_named_by(words: set[str], name: str) -> bool:
+    own = fold(name).text.split()
+    return len(own) > 1 and words.issuperset(own)

@@ -16,6 +16,7 @@ from policies.policy import Policy
 from policies.relations import lexicon
 
 if TYPE_CHECKING:
+    from guards.encoder import EncoderThread
     from guards.meaning import Meaning
 
 SCANS: dict[str, Callable[[Policy], Compiled]] = {"literal": Literals, "pattern": Patterns}
@@ -26,15 +27,26 @@ class Guard:
     """A compiled policy.  Immutable; shared by all exchanges that began under it."""
 
     def __init__(
-        self, policy: Policy, meaning: Meaning | None = None, *, scans: Sequence[Compiled] | None = None
+        self,
+        policy: Policy,
+        meaning: Meaning | None = None,
+        *,
+        scans: Sequence[Compiled] | None = None,
+        pending: frozenset[str] = frozenset(),
     ) -> None:
-        """Compile `policy`.  `meaning` must be given where the policy uses it; `scans` replaces the table."""
-        if policy.uses_meaning and meaning is None:
+        """Compile `policy`.  `meaning` must be given where the policy uses it; `scans` replaces the table.
+
+        pending: ids of targets whose examples are still being compiled, so that `meaning` has none of theirs,
+        or older ones.
+        """
+        if policy.uses_meaning and meaning is None and not pending:
             raise ValueError("a policy with examples cannot be enforced without an encoder")
         self.policy = policy
+        self.pending = pending
         self._meaning = meaning
         self._literals = Literals(policy)
-        self._scans = tuple(make(policy) for make in SCANS.values()) if scans is None else tuple(scans)
+        table = (self._literals if make is Literals else make(policy) for make in SCANS.values())
+        self._scans = tuple(table) if scans is None else tuple(scans)
         self._knowledge = Knowledge(policy)
         self._words = lexicon()
         self._reader = Reader(policy, self._literals, meaning, self._words)
@@ -58,6 +70,33 @@ class Guard:
     def encoded(self) -> int:
         """Texts given to the encoder so far."""
         return 0 if self._meaning is None else self._meaning.encoded
+
+    @property
+    def needs_encoder(self) -> bool:
+        """Whether it finds targets by meaning: once unpickled it must then be given an encoder."""
+        return self._meaning is not None
+
+    @property
+    def meaning(self) -> Meaning | None:
+        """What finds targets by meaning, for the next policy's to be made from."""
+        return self._meaning
+
+    def attach(self, thread: EncoderThread) -> None:
+        """Give an unpickled guard its encoder.  Raises EncoderUnavailable where it is another one."""
+        assert self._meaning is not None
+        self._meaning.attach(thread)
+
+    def stops(self, older: Guard) -> bool:
+        """Whether an exchange that began under `older` must not go on, now that this guard is in force.
+
+        That is so where a target that is effective now is none of `older`'s, or had no meaning there yet.
+        """
+        now = [target for target in self.policy.targets if target.effective == "now"]
+        known = {target.id: target for target in older.policy.targets} if now else {}
+        return any(
+            known.get(target.id) != target or (target.id in older.pending and target.id not in self.pending)
+            for target in now
+        )
 
     def close(self) -> None:
         """End the encoder's thread, where there is one."""

@@ -79,10 +79,21 @@ class _Lane:
             self.scans = ()
         self.safe_to = self.base + len(self.text) if self.sealed else min(ends, default=self.safe_to)
 
-    def unit_end(self, *, by_sentence: bool) -> int | None:
-        """Return where the next unit ends, in `text`; None while that is open."""
+    def units(self, *, by_sentence: bool, joined: bool) -> list[Unit]:
+        """Cut off every unit that has ended; `joined`: those in which nothing was found, as one."""
+        if not joined or self.findings:
+            units: list[Unit] = []
+            while self.text and (end := self._unit_end(0, by_sentence)) is not None:
+                units.append(self.take(end))
+            return units
+        end, count = 0, 0
+        while end < len(self.text) and (found := self._unit_end(end, by_sentence)) is not None:
+            end, count = found, count + 1
+        return [self.take(end, count)] if count else []
+
+    def _unit_end(self, end: int, by_sentence: bool) -> int | None:
+        """Return where the unit that begins at `end` ends, in `text`; None while that is open."""
         safe = self.safe_to - self.base
-        end = 0
         while True:
             if by_sentence:
                 found = sentence_end(self.text, end, closed=self.sealed or self.paused)
@@ -97,7 +108,7 @@ class _Lane:
             if not straddling:
                 return end
 
-    def take(self, end: int) -> Unit:
+    def take(self, end: int, sentences: int = 1) -> Unit:
         """Cut the next unit off, with the findings in it."""
         text, self.text = self.text[:end], self.text[end:]
         inside = [
@@ -108,7 +119,7 @@ class _Lane:
         self.findings = [f for f in self.findings if f.start - self.base >= end]
         self.base += end
         cut = self.sealed and self.reason == "length" and not self.text
-        return Unit(text, inside, cut)
+        return Unit(text, inside, cut, sentences)
 
 
 @dataclass(slots=True)
@@ -179,8 +190,6 @@ class Releaser:
                 other.paused = other is not lane
         lane.text += text
         self._held += len(text)
-        if self._held > self._max_held:
-            raise HeldTooMuch("more text is held back than max_held_chars allows")
 
     def close(self, choice: int, reason: Close) -> None:
         """Say that a choice has ended."""
@@ -216,7 +225,10 @@ class Releaser:
     # -- what may go out --------------------------------------------------------------------------
 
     async def settle(self) -> list[Release]:
-        """Rule every unit that is ready, in commit order, and return what leaves now."""
+        """Rule every unit that is ready, in commit order, and return what leaves now.
+
+        Raises HeldTooMuch where more must stay than the configuration allows.
+        """
         for choice in self._choices:
             if self._arms.stance is Stance.ARMED:
                 self._answer(choice)
@@ -224,6 +236,8 @@ class Releaser:
                 await self._commit(choice)
                 if self.in_play and not choice.done:
                     break
+        if self._held > self._max_held:
+            raise HeldTooMuch("more text is held back than max_held_chars allows")
         out, self._out = self._out, []
         return out
 
@@ -306,9 +320,9 @@ class Releaser:
         return self._structured and lane.channel is Channel.CONTENT
 
     async def _commit_lane(self, choice: _Choice, lane: _Lane) -> None:
-        units: list[Unit] = []
-        while lane.text and (end := lane.unit_end(by_sentence=self._policy.by_sentence)) is not None:
-            units.append(lane.take(end))
+        # Where nothing is in play, what holds no finding needs no second look, and leaves in one piece.
+        joined = self._meaning is None and not self.in_play
+        units = lane.units(by_sentence=self._policy.by_sentence, joined=joined)
         if not units:
             return
         units = await self._meant(units)

@@ -46,6 +46,7 @@ def _target(entry: written.TargetEntry, defaults: written.Defaults) -> Target:
         pattern=bounded(entry.regex, entry.check) if isinstance(entry, PatternTarget) else None,
         clause=entry.clause,
         ticket=entry.ticket,
+        effective=entry.effective,
     )
 
 

@@ -35,6 +35,7 @@ _VALID: Final = {
     "check": "luhn, or no check at all",
     "clause": "a sentence for the upstream",
     "ticket": "where the request is filed, such as ER-101",
+    "effective": "next, or now to stop answers under way",
 }  # fmt: skip
 
 

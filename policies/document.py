@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from policies.grammar import PatternError
 from policies.patterns import bounded
-from policies.policy import Context, Disclose, Disclosure, Expect, Style
+from policies.policy import Context, Disclose, Disclosure, Effective, Expect, Style
 from policies.relations import folded
 
 MAX_WORDS = 600
@@ -108,17 +108,41 @@ Share = Annotated[float, BeforeValidator(_share)]
 
 _STYLE = (
     "How an answer reads where this was asked for. unknown: as if the model had never known it. "
-    "refuse: it says that it cannot help. redact: a mark stands in its place."
+    "refuse: it says that it cannot help. redact: a mark, [redacted], stands in its place."
 )
-_CONTEXT = "Whether texts that the client sends along may be repeated: forget (no) or allow (yes)."
+_CONTEXT = (
+    "What earlier turns, instructions and tool results count for. forget: a question that goes on about a "
+    "target of theirs ('And when was she born?') is about that target. allow: the question alone counts."
+)
 _DISCLOSE = (
-    "What the instruction in front of a prompt tells the upstream model: nothing, the name, or the clause "
-    "of the target. Values are never sent."
+    "What the upstream model is told in front of a question about a target. nothing: it is not told. name: "
+    "the name, with the relation of a fact; of a topic, the id. clause: the target's clause. Values are "
+    "never sent."
 )
-_RELATION = "What the fact is about: born in, employer, spouse, or words of your own."
-_VALUES = "The values, each way in which they are written; any of them gives the fact away."
-_LIKE = "Questions or sentences that must be caught; they are compared by meaning."
-_UNLIKE = "Questions or sentences near the target that must pass."
+_EFFECTIVE = (
+    "What becomes of answers that are under way when a running server takes this target up: next (they go "
+    "on under the policy that they began with) or now (they are stopped)."
+)
+_RELATION = (
+    "What the fact is about. For the usual ones (born in, born on, lives in, works for, spouse, studied at, "
+    "salary, diagnosis, address and others) Lethe knows how people ask; for words of your own, 'ask' says it."
+)
+_VALUES = (
+    "What would give the fact away, in each way in which it is written. Case, accents and spacing do not "
+    "count; another order of words, an abbreviation or a translation is a value of its own."
+)
+_LIKE = (
+    "Questions or sentences that must be caught, compared by meaning: others that mean the same are caught "
+    "too. Needs the encoder."
+)
+_UNLIKE = (
+    "Questions or sentences near the target that must pass; each raises the bar for what counts as the "
+    "target, and none lowers it."
+)
+_ASK = (
+    "Questions for it, as people put them; {name} stands for the subject's name. They add to the words by "
+    "which the relation is recognised."
+)
 
 
 class _Document(BaseModel):
@@ -133,40 +157,54 @@ class Defaults(_Document):
     style: Style = Field(default="unknown", description=_STYLE)
     disclosure: Disclosure = Field(
         default="silent",
-        description="silent: nothing that a client sees tells that a policy acted. declared: questions"
-        " that are about targets of style refuse alone are answered without the upstream.",
+        description="Whether a client may notice that a policy acted. silent: nothing in the answer's form "
+        "or pace tells it. declared: a question that is about targets of style refuse alone is refused at "
+        "once, without the upstream.",
     )
     retain_fpr: Share = Field(
         default=0.002,
         gt=0,
         le=0.05,
         allow_inf_nan=False,
-        description="Share of ordinary sentences that may be touched by mistake, above 0 and up to 0.05.",
+        description="Share of ordinary sentences that the whole policy may take for a target by meaning, by "
+        "mistake: above 0 and up to 0.05. A larger one catches more paraphrases and touches more that should "
+        "pass.",
+        examples=[0.005],
     )
     context: Context = Field(default="forget", description=_CONTEXT)
     disclose_upstream: Disclose = Field(default="name", description=_DISCLOSE)
 
 
 class FactEntry(_Document):
-    """Something known about an entity."""
+    """Something known about an entity, which would give it away where its name does not stand."""
 
-    relation: Words = Field(description=_RELATION)
-    values: tuple[Words, ...] = Field(min_length=1, description=_VALUES)
-    ask: tuple[Wording, ...] = Field(default=(), description="Questions for it; {name} stands for the name.")
+    relation: Words = Field(description=_RELATION, examples=["born in"])
+    values: tuple[Words, ...] = Field(min_length=1, description=_VALUES, examples=[["Port Meridane"]])
+    ask: tuple[Wording, ...] = Field(default=(), description=_ASK, examples=[["Where was {name} born?"]])
 
 
 class _Target(_Document):
-    id: Id = Field(description="What the target is called in metrics, audit and errors; shown to no client.")
+    id: Id = Field(
+        description="What the target is called in `lethe explain` and in errors; stands once in a policy. 1 "
+        "to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit. No client sees it, but of a topic "
+        "the upstream is told it unless disclose_upstream says otherwise.",
+        examples=["odalys-vennaker"],
+    )
     style: Style | None = Field(default=None, description=_STYLE)
     context: Context | None = Field(default=None, description=_CONTEXT)
     disclose_upstream: Disclose | None = Field(default=None, description=_DISCLOSE)
     clause: Prose | None = Field(
         default=None,
-        description="Your own wording of the instruction, sent upstream with disclose_upstream: clause.",
+        description="A sentence for the upstream model, sent with disclose_upstream: clause, which needs "
+        "it. It may hold no value of the target.",
+        examples=["Do not speak about what anyone at the company is paid."],
     )
     ticket: Words | None = Field(
-        default=None, description="Where the request to forget is filed; for people."
+        default=None,
+        description="Where the request to forget is filed. Nothing is done with it; it is for people.",
+        examples=["ER-101"],
     )
+    effective: Effective = Field(default="next", description=_EFFECTIVE)
 
     @model_validator(mode="after")
     def _examples_agree(self) -> _Target:
@@ -181,10 +219,13 @@ class EntityTarget(_Target):
     kind: Literal["entity"] = Field(description="entity: everything about a person, organisation or thing.")
     names: tuple[Name, ...] = Field(
         min_length=1,
-        description="Its names, the usual one first: full, short, former, in other scripts.",
+        description="Its names, the usual one first: full, short, former, in other scripts. Case, accents, "
+        "spacing and look-alike letters do not count; a nickname is a name of its own.",
+        examples=[["Odalys Vennaker", "O. Vennaker"]],
     )
     facts: tuple[FactEntry, ...] = Field(
-        default=(), description="What is known about it and would give it away."
+        default=(),
+        description="What is known about it and would give it away; the rest is guarded by its name.",
     )
     like: tuple[Sentence, ...] = Field(default=(), description=_LIKE)
     unlike: tuple[Sentence, ...] = Field(default=(), description=_UNLIKE)
@@ -194,23 +235,34 @@ class FactTarget(_Target):
     """One association of a subject; everything else about it stays."""
 
     kind: Literal["fact"] = Field(description="fact: one association; all else about the subject stays.")
-    subject: Name = Field(description="The name of whom or what the fact is about.")
-    names: tuple[Name, ...] = Field(default=(), description="Other names of the subject.")
-    relation: Words = Field(description=_RELATION)
-    values: tuple[Words, ...] = Field(min_length=1, description=_VALUES)
-    ask: tuple[Wording, ...] = Field(
-        default=(), description="Questions for it; {name} stands for the subject."
+    subject: Name = Field(
+        description="The usual name of whom or what the fact is about.", examples=["Freja Oskelund"]
     )
+    names: tuple[Name, ...] = Field(
+        default=(), description="Other names of the subject.", examples=[["F. Oskelund"]]
+    )
+    relation: Words = Field(description=_RELATION, examples=["works for"])
+    values: tuple[Words, ...] = Field(min_length=1, description=_VALUES, examples=[["Argent Bank"]])
+    ask: tuple[Wording, ...] = Field(default=(), description=_ASK, examples=[["Who does {name} work for?"]])
     like: tuple[Sentence, ...] = Field(default=(), description=_LIKE)
     unlike: tuple[Sentence, ...] = Field(default=(), description=_UNLIKE)
-    keep: tuple[Sentence, ...] = Field(default=(), description="Sentences about the subject that stay.")
+    keep: tuple[Sentence, ...] = Field(
+        default=(),
+        description="Sentences about the subject that stay, for whoever reads the policy; none may stand in "
+        "'like' as well. What must pass, 'unlike' and 'tests' say.",
+        examples=[["Freja Oskelund lives in Yorv."]],
+    )
 
 
 class TopicTarget(_Target):
     """A subject matter, known by examples alone."""
 
     kind: Literal["topic"] = Field(description="topic: a subject matter, known by examples alone.")
-    like: tuple[Sentence, ...] = Field(min_length=3, description=f"{_LIKE} At least three, better ten.")
+    like: tuple[Sentence, ...] = Field(
+        min_length=3,
+        description=f"{_LIKE} At least three, better ten, put as differently as people would.",
+        examples=[["How do I pick a pin tumbler lock?"]],
+    )
     unlike: tuple[Sentence, ...] = Field(default=(), description=_UNLIKE)
 
 
@@ -219,10 +271,14 @@ class PatternTarget(_Target):
 
     kind: Literal["pattern"] = Field(description="pattern: whatever a regular expression matches.")
     regex: Regex = Field(
-        description="A regular expression of bounded width: {1,40} and not +. Use single quotes."
+        description="A regular expression of the `regex` package whose matches have a longest length: "
+        "{1,40} and not + or *. In single quotes, since YAML reads a backslash in double quotes itself. It "
+        "is looked for in answers, not in questions.",
+        examples=[r"\bMRN[ -]?\d{6,8}\b"],
     )
     check: Literal["luhn"] | None = Field(
-        default=None, description="luhn: only matches whose check digit is right, as on payment cards."
+        default=None,
+        description="What a match must pass besides. luhn: its check digit is right, as on payment cards.",
     )
 
     @model_validator(mode="after")
@@ -241,20 +297,30 @@ KINDS: Final[dict[str, type[_Target]]] = {
 
 
 class Expectation(_Document):
-    """A question, and what must come of it; `lethe check` asks it."""
+    """A question, and what must come of it; `lethe check` asks it, of the policy and of no model."""
 
-    ask: Sentence = Field(description="The question, as a user would put it.")
-    expect: Expect = Field(description="forgotten: nothing of a target comes. kept: the answer stays.")
+    ask: Sentence = Field(
+        description="The question, as a user would put it.", examples=["Where was Odalys Vennaker born?"]
+    )
+    expect: Expect = Field(
+        description="forgotten: the question is about a target, and nothing of the model's answer comes. "
+        "kept: it is about none."
+    )
 
 
 class PolicyDocument(_Document):
     """What a language model is to behave as if it had never known."""
 
     lethe: Version = Field(description="The version of this format: 1.")
-    name: Words = Field(description="What the policy is called in metrics, audit and errors.")
+    name: Words = Field(
+        description="What the policy is called where Lethe starts and in `/readyz`.", examples=["authors"]
+    )
     defaults: Defaults = Field(default=Defaults(), description="What holds where a target says nothing else.")
     targets: tuple[TargetEntry, ...] = Field(description="What is forgotten, one entry each.")
-    tests: tuple[Expectation, ...] = Field(default=(), description="Questions that prove the policy.")
+    tests: tuple[Expectation, ...] = Field(
+        default=(),
+        description="Questions that prove the policy; `lethe check` fails where one comes out wrong.",
+    )
 
 
 def _refuse_overlap(target: Any) -> None:

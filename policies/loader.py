@@ -49,9 +49,26 @@ _OTHER_ENCODINGS = (
 
 def load_policy(path: Path | str) -> Policy:
     """Return the policy in the file at `path`; raise PolicyError with all its problems otherwise."""
+    return policy_of(read_policy(path), path)
+
+
+def read_policy(path: Path | str) -> bytes:
+    """Return the bytes of the policy file at `path`; raise PolicyError where it is not to be read."""
+    return _read(str(path))
+
+
+def policy_of(data: bytes, path: Path | str) -> Policy:
+    """Return the policy that a file's bytes are; raise PolicyError with all their problems otherwise.
+
+    path: what problems call the file.
+    """
     file = str(path)
-    data = _read(file)
-    return _parsed(_decoded(data, file), file, sha256(data).hexdigest())
+    return _parsed(_decoded(data, file), file, digest_of(data))
+
+
+def digest_of(data: bytes) -> str:
+    """Return the digest by which a policy file of these bytes is known."""
+    return sha256(data).hexdigest()
 
 
 def parse_policy(text: str, file: str = "policy.yaml") -> Policy:
@@ -59,7 +76,7 @@ def parse_policy(text: str, file: str = "policy.yaml") -> Policy:
 
     file: what problems call the text.
     """
-    digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    digest = digest_of(text.encode("utf-8", "surrogatepass"))
     return _parsed(text.removeprefix("\ufeff"), file, digest)
 
 

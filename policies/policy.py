@@ -16,6 +16,7 @@ Disclosure = Literal["silent", "declared"]
 Context = Literal["forget", "allow"]
 Disclose = Literal["nothing", "name", "clause"]
 Expect = Literal["forgotten", "kept"]
+Effective = Literal["next", "now"]
 
 STRICTNESS: tuple[Style, ...] = ("refuse", "unknown", "redact")
 """Styles from the strictest to the mildest: where spans overlap, the first of them rules."""
@@ -80,6 +81,8 @@ class Target:
     clause: str | None = None
     """The operator's own confidentiality clause, sent upstream only with `disclose_upstream: clause`."""
     ticket: str | None = None
+    effective: Effective = "next"
+    """now: exchanges under way that began under a policy without this target are stopped when it comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +106,13 @@ class Policy:
     """Share of retain sentences that may be touched, over all targets together, in (0, 1)."""
     disclosure: Disclosure = "silent"
     tests: tuple[PolicyTest, ...] = field(default=())
+    uses_meaning: bool = field(init=False)
+    """Whether any target is looked for by meaning, so that an encoder is needed."""
+    by_sentence: bool = field(init=False)
+    """Whether answers leave sentence by sentence: unless all that is forgotten are patterns to redact."""
 
-    @property
-    def uses_meaning(self) -> bool:
-        """Whether any target is looked for by meaning, so that an encoder is needed."""
-        return any(target.like for target in self.targets)
-
-    @property
-    def by_sentence(self) -> bool:
-        """Whether answers leave sentence by sentence: unless all that is forgotten are patterns to redact."""
-        return any(target.kind != "pattern" or target.style != "redact" for target in self.targets)
+    def __post_init__(self) -> None:
+        """Work out once what every exchange asks, whatever the number of targets."""
+        redacted = [target.kind == "pattern" and target.style == "redact" for target in self.targets]
+        object.__setattr__(self, "uses_meaning", any(target.like for target in self.targets))
+        object.__setattr__(self, "by_sentence", not all(redacted))

@@ -133,28 +133,51 @@ _PLAIN = _CharMap(_plain_char)
 _WORD = re.compile(r"[\u1100-\u11ff]+|[^\W_\u1100-\u11ff]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
+_ASCII_FOLD = {point: chr(point).lower() if chr(point).isalnum() else " " for point in range(128)}
 
 
-@dataclass(frozen=True, slots=True)
 class Folded:
-    """The words of a text, folded, each with its place in the original.
+    """The words of a text, folded, each with its place in the original.  Immutable.
 
     `text` is `" word word … "`: one space before the first word and one behind each word that has ended, two
     where more than `MAX_GAP` visible characters lie between words.
     The last word has no space behind it while more letters could follow (`closed=False`).
+    The places are worked out when they are first asked for: most texts hold nothing that has one.
     """
 
-    text: str
-    starts: Sequence[int]
-    """Where each word begins in `text`, ascending."""
-    spans: Sequence[tuple[int, int]]
-    """The original half-open span of each word."""
+    __slots__ = ("_shown", "_spans", "_starts", "text")
+
+    def __init__(self, text: str, shown: str, spans: Sequence[tuple[int, int]] | None = None) -> None:
+        """`shown`, where `spans` is None: the original with all but its folded words blanked out."""
+        self.text = text
+        self._shown = shown
+        self._spans = spans
+        self._starts: Sequence[int] | None = None
+
+    @property
+    def spans(self) -> Sequence[tuple[int, int]]:
+        """The original half-open span of each word."""
+        if self._spans is None:
+            self._spans = [match.span() for match in _ASCII_WORD.finditer(self._shown)]
+        return self._spans
+
+    @property
+    def starts(self) -> Sequence[int]:
+        """Where each word begins in `text`, ascending."""
+        if self._starts is None:
+            self._starts = [match.start() for match in _FOLDED_WORD.finditer(self.text)]
+        return self._starts
+
+    def word_at(self, position: int) -> int:
+        """Return the index of the word that `text[position]` belongs to, or stands behind."""
+        return bisect_right(self.starts, position) - 1
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Return the original span of the words within `text[start:end]`, which is cut at spaces."""
-        first = bisect_right(self.starts, start + 1) - 1
-        last = bisect_right(self.starts, end - 1) - 1
-        return self.spans[first][0], self.spans[last][1]
+        return self.spans[self.word_at(start + 1)][0], self.spans[self.word_at(end - 1)][1]
+
+
+_FOLDED_WORD = re.compile(r"[^ ]+")
 
 
 def fold(text: str, *, closed: bool = True) -> Folded:
@@ -164,29 +187,38 @@ def fold(text: str, *, closed: bool = True) -> Folded:
     `closed=False` leaves the last word open where the text may go on in the middle of it.
     Linear in the text.
     """
+    if not text.isascii() or _CONTROL.search(text):
+        return _folded(text, list(_words(text)), closed)
+    shown = text.translate(_ASCII_FOLD)
+    if len(text) > MAX_GAP and _WIDE in shown:
+        words = [(match.group(), *match.span()) for match in _ASCII_WORD.finditer(shown)]
+        return _folded(text, words, closed)
+    words_alone = shown.split()
+    ended = " " if words_alone and (closed or shown[-1] == " ") else ""
+    return Folded(f" {' '.join(words_alone)}{ended}", shown)
+
+
+_WIDE = " " * (MAX_GAP + 1)
+
+
+def _folded(text: str, words: Sequence[tuple[str, int, int]], closed: bool) -> Folded:
     pieces: list[str] = []
-    starts: list[int] = []
     spans: list[tuple[int, int]] = []
-    at = 0
-    for word, start, end in _words(text):
+    for word, start, end in words:
         if spans:
-            at += _append_gap(pieces, text[spans[-1][1] : start])
-        starts.append(at + 1)
+            _append_gap(pieces, text[spans[-1][1] : start])
         spans.append((start, end))
         pieces.append(f" {word}")
-        at += len(word) + 1
     if spans and (closed or _ends_word(text, spans[-1][1])):
         _append_gap(pieces, text[spans[-1][1] :])
         pieces.append(" ")
-    return Folded("".join(pieces) or " ", starts, spans)
+    return Folded("".join(pieces) or " ", "", spans)
 
 
-def _append_gap(pieces: list[str], gap: str) -> int:
-    """Add the second space of a gap that is too wide to be within one name; return how many were added."""
-    if len(gap) <= MAX_GAP or sum(not char.isspace() and not _is_invisible(char) for char in gap) <= MAX_GAP:
-        return 0
-    pieces.append(" ")
-    return 1
+def _append_gap(pieces: list[str], gap: str) -> None:
+    """Add the second space of a gap that is too wide to be within one name."""
+    if len(gap) > MAX_GAP and sum(not char.isspace() and not _is_invisible(char) for char in gap) > MAX_GAP:
+        pieces.append(" ")
 
 
 def _ends_word(text: str, position: int) -> bool:
@@ -194,10 +226,6 @@ def _ends_word(text: str, position: int) -> bool:
 
 
 def _words(text: str) -> Iterator[tuple[str, int, int]]:
-    if text.isascii() and not _CONTROL.search(text):
-        for match in _ASCII_WORD.finditer(text.lower()):
-            yield match.group(), match.start(), match.end()
-        return
     shown, offsets = _translate(text, _FOLD)
     for match in _WORD.finditer(shown):
         yield match.group(), offsets[match.start()], offsets[match.end() - 1] + 1

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from typing import Any, Protocol
@@ -18,6 +17,7 @@ from typing import Any, Protocol
 import orjson
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from policies.policy import Policy
@@ -25,6 +25,7 @@ from server.api import chat
 from server.client import Client, ClientGone, drain, read_body, unless_gone
 from server.errors import GatewayError, MethodNotAllowed, NotFound, Overloaded, TooLarge, Unauthorized
 from server.exchange import Exchange, Part, Question
+from server.ids import fresh_id
 from server.keys import Keys, installation_key
 from server.metrics import CONTENT_TYPE, Metrics
 from server.settings import Settings
@@ -90,10 +91,8 @@ def create_app(settings: Settings, *, gateway: Gateway) -> FastAPI:
         listed = {"object": "list", "data": await gateway.models()}
         return Response(orjson.dumps(listed), media_type="application/json")
 
-    @app.post("/v1/chat/completions")
-    async def complete(request: Request) -> Response:
-        return _Handled(completions, request.state.key_id, request.state.request_id)
-
+    # As a bare application: its requests are read by `server.api`, and nothing is left for FastAPI to do.
+    app.router.routes.append(Route("/v1/chat/completions", completions, methods=["POST"]))
     return app
 
 
@@ -188,18 +187,6 @@ class Admission:
         await self._app(scope, receive, send)
 
 
-class _Handled(Response):
-    """Hands the connection to the endpoint, which sends its answer by itself."""
-
-    def __init__(self, completions: Completions, key_id: str, request_id: str) -> None:
-        super().__init__()
-        self._completions = completions
-        self._ids = key_id, request_id
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._completions.serve(*self._ids, scope, receive, send)
-
-
 class Completions:
     """`POST /v1/chat/completions`, for one process."""
 
@@ -208,8 +195,9 @@ class Completions:
         self._gateway = gateway
         self._running = 0
 
-    async def serve(self, key_id: str, request_id: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read a request and answer it.  Raises GatewayError before the first byte, and ClientGone."""
+        key_id, request_id = scope["state"]["key_id"], scope["state"]["request_id"]
         with self._slot():
             body = await read_body(scope, receive, self._settings.max_body_bytes, self._settings.body_s)
             await unless_gone(receive, self._answer(key_id, request_id, body, send))
@@ -243,7 +231,7 @@ def _request_id(scope: Scope) -> str:
             sent = str(value, "latin-1")
             if _REQUEST_ID.fullmatch(sent):
                 return sent
-    return f"req-{uuid.uuid4().hex}"
+    return fresh_id("req-")
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

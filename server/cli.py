@@ -7,9 +7,11 @@ is shown only with `LETHE_TRACEBACK=1`, since it may quote a policy.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +25,37 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path)
 
 
+class _Whole(click.Group):
+    """A group whose list of commands has their first sentences uncut."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, (each.help or "").partition("\n\n")[0]) for name, each in commands if each is not None]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, " ".join(said.split())) for name, said in rows])
+
+
 class _FromSettings(click.Command):
-    """A command whose options are the fields of Settings, read only when they are looked at."""
+    """A command whose options are the fields of Settings, read only when they are looked at.
+
+    What stands behind `--` is for vLLM, and looked at by nobody here.
+    """
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         return [*_options(), *super().get_params(ctx)]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        flags = tuple(args[end + 1 :])
+        rest = super().parse_args(ctx, args[:end])
+        if flags:
+            if ctx.params.get("vllm_flags") is not None:
+                raise click.UsageError("flags for vLLM stand behind -- or in --vllm-flags, not in both", ctx)
+            ctx.params["vllm_flags"] = flags
+        return rest
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- VLLM-FLAGS...]"]
 
 
 def _options() -> Iterator[click.Option]:
@@ -39,7 +67,7 @@ def _options() -> Iterator[click.Option]:
         notes = [f"env: LETHE_{name.upper()}"]
         if field.is_required():
             notes.append("required")
-        elif field.default not in (None, PydanticUndefined):
+        elif field.default not in (None, PydanticUndefined, "", ()):
             notes.append(f"default: {field.default}")
         help_text = f"{field.description} [{'; '.join(notes)}]"
         # Values stay text: Settings reads them as it reads the environment, with the same messages.
@@ -51,29 +79,105 @@ def _flag(name: str) -> str:
 
 
 def _metavar(kind: Any) -> str:
-    return {int: "INTEGER", float: "SECONDS", Path: "PATH"}.get(kind, "TEXT")
+    return {int: "INTEGER", float: "SECONDS", Path: "PATH", Path | None: "PATH"}.get(kind, "TEXT")
 
 
-@click.group(context_settings={"max_content_width": 110})
+def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        version.callback()  # type: ignore[misc]
+        ctx.exit()
+
+
+@click.group(cls=_Whole, context_settings={"max_content_width": 110})
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version,
+              help="Print the version and leave.")  # fmt: skip
 def lethe() -> None:
     """Make a language model answer as if it had never known what a policy says to forget."""
 
 
 @lethe.command(cls=_FromSettings)
-def serve(**given: str | None) -> None:
-    """Serve the API in front of an upstream."""
-    from server.settings import Settings
+def serve(**given: Any) -> None:
+    """Serve the API in front of an upstream.
+
+    The upstream is a server that is there already (--upstream URL), a vLLM that Lethe starts, watches and
+    ends (--vllm MODEL -- VLLM-FLAGS), or the small model that Lethe ships (--upstream demo).
+    """
+    from server.settings import DEMO, Settings
     from server.start import serve as serve_until_stopped
 
-    settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    _state(settings.state)
+    if settings.upstream == DEMO:
+        _require_demo()
+    _announce_export(settings.policy, settings.state)
     sys.exit(serve_until_stopped(settings))
+
+
+def _state(given: Path | None) -> Path:
+    """Return the state folder, which can be used, or leave with a sentence and status 2."""
+    from server.settings import state_folder
+
+    folder = given or state_folder()
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise click.ClickException(f"--state: {nearest} is a file; name a folder, which is made where needed")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise click.ClickException(f"--state: nothing can be written in {nearest}; name a folder of your own")
+    return folder
+
+
+def _require_demo() -> None:
+    """Leave with a sentence where what the demo's model needs is not installed."""
+    from importlib.util import find_spec
+
+    if missing := [name for name in ("torch", "transformers", "safetensors") if find_spec(name) is None]:
+        raise click.ClickException(
+            f"the demo's model needs {', '.join(missing)}: pip install 'lethe-gateway[demo]'; "
+            "the container image leaves the demo out"
+        )
+
+
+def _announce_export(policy: Path, state: Path) -> None:
+    """Say why a first start takes a minute: the process that exports the encoder says nothing itself."""
+    from guards.exports import ANNOUNCEMENT, is_first
+
+    with suppress(OSError):
+        if is_first(state) and b"like" in policy.read_bytes():
+            click.echo(f"lethe: {ANNOUNCEMENT}", err=True)
+
+
+@contextmanager
+def _progress() -> Iterator[None]:
+    """Say on stderr what takes long, such as the one export of the encoder."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("lethe: %(message)s"))
+    log = logging.getLogger("lethe")
+    before = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.level, log.propagate = before
+
+
+_STATE = click.option(
+    "--state", type=_FILE, envvar="LETHE_STATE", help="Folder for what is compiled. [env: LETHE_STATE]"
+)
+_ENCODER = click.option(
+    "--encoder",
+    envvar="LETHE_ENCODER",
+    help="Encoder for meaning, as for `serve`. [env: LETHE_ENCODER]",
+)
 
 
 @lethe.command()
 @click.argument("file", type=_FILE)
 @click.option("--no-meaning", is_flag=True, help="Check the file alone: load no encoder, compile no example.")
-@click.option("--state", type=_FILE, envvar="LETHE_STATE", help="Folder for what is compiled.")
-@click.option("--encoder", envvar="LETHE_ENCODER", help="Encoder for meaning, as for `serve`.")
+@_STATE
+@_ENCODER
 def check(file: Path, no_meaning: bool, state: Path | None, encoder: str | None) -> None:
     """Say whether a policy file can be used and passes its own tests, or what is wrong, a line each."""
     from policies.loader import load_policy
@@ -93,9 +197,9 @@ def _pass_its_tests(policy: Policy, file: Path, state: Path | None, encoder: str
     from guards.registry import Guard
     from server.compiling import compile_meaning
     from server.policy_tests import failed_tests, lines
-    from server.settings import state_folder
 
-    guard = Guard(policy, compile_meaning(policy, state or state_folder(), encoder))
+    with _progress():
+        guard = Guard(policy, compile_meaning(policy, _state(state), encoder))
     try:
         failed = failed_tests(guard, file)
     finally:
@@ -109,12 +213,37 @@ def _pass_its_tests(policy: Policy, file: Path, state: Path | None, encoder: str
 @lethe.command()
 @click.argument("file", type=_FILE)
 @click.argument("prompt")
-def explain(file: Path, prompt: str) -> None:
-    """Show what a prompt arms: targets, scans, places and scores, and the plan that follows."""
+@_STATE
+@_ENCODER
+def explain(file: Path, prompt: str, state: Path | None, encoder: str | None) -> None:
+    """Show what a prompt arms: targets, scans, places and scores, and the plan that follows.
+
+    Where a pattern matches in the prompt, it shows as well what an answer with the same words would become.
+    """
     from server.explain import explain as explained
 
-    for line in explained(file, prompt):
+    with _progress():
+        lines = explained(file, prompt, _state(state), encoder)
+    for line in lines:
         click.echo(line)
+
+
+@lethe.command()
+@_STATE
+@_ENCODER
+def prepare(state: Path | None, encoder: str | None) -> None:
+    """Export the encoder now, so that the first start need not.
+
+    Encodes the sentences that must pass as well. Whatever serves with the folder later needs neither torch
+    nor sentence-transformers: images are built with this.
+    """
+    from guards.encoder import load_encoder
+    from guards.retain import Retain
+
+    with _progress():
+        folder = _state(state)
+        Retain.load(load_encoder(folder, encoder), folder)
+    click.echo(f"{folder}: the encoder is ready")
 
 
 @lethe.command()
@@ -133,6 +262,7 @@ def schema() -> None:
 @click.option("--ignore-system", is_flag=True, help="Be a model that does not heed system messages.")
 def model(host: str, port: int, ignore_system: bool) -> None:
     """Serve the small demo model, without a gateway in front."""
+    _require_demo()
     from server.demo.upstream import serve_model
 
     serve_model(host, port, ignore_system)
@@ -147,12 +277,14 @@ def model(host: str, port: int, ignore_system: bool) -> None:
 )
 def demo(once: bool, as_json: bool, upstream: str | None, port: int) -> None:
     """Ask the demo model with and without Lethe, side by side."""
+    if upstream is None:
+        _require_demo()
     from server.demo import tour
 
     sys.exit(tour.main(once, as_json, upstream, port))
 
 
-@lethe.group()
+@lethe.group(cls=_Whole)
 def audit() -> None:
     """Check records."""
 
@@ -172,10 +304,36 @@ def audit_verify(files: tuple[str, ...], state: Path | None) -> None:
     worst = 0
     for file in files:
         beside = state_folder() if "://" in file else Path(file).parent
+        _require_database(file)
         report = verify(file, state or beside)
         click.echo(f"{file}: {report}")
         worst = max(worst, report.exit_code)
     sys.exit(worst)
+
+
+def _require_database(file: str) -> None:
+    """Leave with a sentence where `file` is a path and no audit's SQLite database is there."""
+    import sqlite3
+    from contextlib import closing
+
+    if "://" in file:
+        return
+    path = Path(file)
+    if path.is_dir():
+        raise click.ClickException(f"{file}: is a folder; the database in it is audit.sqlite")
+    try:
+        with path.open("rb") as opened:
+            is_audit = opened.read(16) == b"SQLite format 3\0"
+        if is_audit:
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+                tables = database.execute("SELECT name FROM sqlite_master").fetchall()
+            is_audit = ("audit_records",) in tables
+    except sqlite3.DatabaseError:
+        return  # it is damaged or busy: the check itself says how
+    except OSError as error:
+        raise click.ClickException(f"{file}: {error.strerror}") from None
+    if not is_audit:
+        raise click.ClickException(f"{file}: is no audit database; one is called audit.sqlite, in --state")
 
 
 @lethe.command()

@@ -40,6 +40,8 @@ class Client:
         self._quiet_s = quiet_s
         self._started = False
         self._quiet = True
+        self._timer: asyncio.TimerHandle | None = None
+        self._comment: asyncio.Task[None] | None = None
 
     async def whole(self, body: bytes) -> None:
         """Send an answer in JSON.  Raises ClientGone."""
@@ -55,21 +57,31 @@ class Client:
         of its own.  Raises what the chunks raise, and ClientGone.
         """
         async with aclosing(chunks):
-            comments = asyncio.create_task(self._comment())
+            self._listen_for_quiet()
             try:
                 async for chunk in chunks:
                     await self._chunk(chunk)
             finally:
-                comments.cancel()
-                await asyncio.gather(comments, return_exceptions=True)
+                assert self._timer is not None
+                self._timer.cancel()
+                if self._comment is not None:
+                    self._comment.cancel()
+                    await asyncio.gather(self._comment, return_exceptions=True)
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _comment(self) -> None:
-        while True:
-            await asyncio.sleep(self._quiet_s)
-            if self._quiet:
-                await self._chunk(COMMENT)
-            self._quiet = True
+    def _listen_for_quiet(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._quiet_s, self._look)
+
+    def _look(self) -> None:
+        if self._quiet and (self._comment is None or self._comment.done()):
+            self._comment = asyncio.create_task(self._say_comment())
+        self._quiet = True
+        self._listen_for_quiet()
+
+    async def _say_comment(self) -> None:
+        # A client that does not take it in is found out by the next chunk.
+        with suppress(ClientGone):
+            await self._chunk(COMMENT)
 
     async def _chunk(self, chunk: bytes) -> None:
         if not self._started:
@@ -126,24 +138,26 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> None
 
     The request's body must have been read.  Raises what the work raises, or ClientGone.
     """
-    working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnect(receive))
+    task, gone = asyncio.current_task(), False
+    assert task is not None
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        task.cancel()
+
+    watching = asyncio.create_task(watch())
     try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await work
+    except asyncio.CancelledError:
+        # Where somebody else cancelled the task as well, it stays cancelled.
+        if gone and task.uncancel() == 0:
+            raise ClientGone from None
+        raise
     finally:
-        # On cancellation too: the work's own `finally` is awaited before this returns.
-        gone.cancel()
-        finished = working.done()
-        working.cancel()
-        await asyncio.gather(working, gone, return_exceptions=True)
-    if not finished:
-        raise ClientGone
-    working.result()
-
-
-async def _disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+        watching.cancel()
 
 
 async def drain(receive: Receive) -> None:

@@ -3,28 +3,60 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from guards.encoder import EncoderThread, load_encoder
-from guards.meaning import Meaning, Retain
+from guards.meaning import Meaning
+from guards.retain import Retain
+from guards.vectors import RememberingEncoder
 from policies.policy import Policy
+from server.keys import installation_key
 
 log = logging.getLogger("lethe")
+
+
+class MeaningMaker:
+    """Compiles policies by meaning, one after the other; what one has encoded the next one knows.
+
+    Slow (it encodes every example; the first time on a machine it also exports the encoder and encodes the
+    retain corpus; all of it is kept under `state`): for loading, not for the event loop.
+    """
+
+    def __init__(
+        self, state: Path, encoder: str | None = None, step: Callable[[], None] = lambda: None
+    ) -> None:
+        """`step` is called again and again while a policy is compiled; what it raises ends that.
+
+        Raises EncoderUnavailable, or OSError or ValueError where the state folder cannot be used.
+        """
+        self.encoder = load_encoder(state, encoder)
+        self._step = step
+        self._remembering = RememberingEncoder(self.encoder, state, installation_key(state), step)
+        self._retain = Retain.load(self._remembering, state)
+
+    def make(self, policy: Policy) -> Meaning:
+        """Return the calibrated meaning of a policy that uses it, without an encoder's thread.
+
+        Raises ValueError where the policy cannot be enforced by meaning.
+        """
+        meaning = Meaning.build(policy, self._remembering, self._retain, None, self._step)
+        assert meaning is not None
+        self._remembering.built()
+        return meaning
 
 
 def compile_meaning(policy: Policy, state: Path, encoder: str | None = None) -> Meaning | None:
     """Return the calibrated meaning of a policy, with its encoder's thread; None where it needs none.
 
-    Slow (it encodes every example; the first time on a machine it also exports the encoder and encodes the
-    retain corpus, both kept under `state`): for loading, not for the event loop.
+    Slow: see `MeaningMaker`.
     Raises EncoderUnavailable or ValueError where the policy cannot be enforced by meaning.
     """
     if not policy.uses_meaning:
         return None
-    loaded = load_encoder(state, encoder)
-    retain = Retain.load(loaded, state)
-    meaning = Meaning.build(policy, loaded, retain, EncoderThread(loaded))
-    assert meaning is not None
+    maker = MeaningMaker(state, encoder)
+    meaning = maker.make(policy)
+    meaning.attach(EncoderThread(maker.encoder))
     for problem in meaning.problems:
         log.warning("%s", problem)
     return meaning

@@ -8,13 +8,13 @@ allow-listed) and answers deltas into its own JSON.  Nothing here knows an endpo
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from guards.base import Arms, Channel, Passage, Plan, Ruling
+from server.ids import fresh_id
 
 
 class Ending(StrEnum):
@@ -25,7 +25,7 @@ class Ending(StrEnum):
     ANSWERED = "answered"
     """Lethe answered, in whole or in part, in the policy's style."""
     STOPPED = "stopped"
-    """A guard failed or overran: the answer was cut, fail closed."""
+    """A guard failed or overran, or a policy came that stops what is under way: the answer was cut."""
     FAILED = "failed"
     """The request or the upstream failed."""
     ABORTED = "aborted"
@@ -60,8 +60,7 @@ class ToolCall:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(NamedTuple):
     """One step of the upstream's answer for one choice, out of its JSON."""
 
     choice: int
@@ -101,8 +100,8 @@ class Exchange:
     policy_digest: str
     key_id: str
     """A keyed hash of the client's API key, never the key."""
-    id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
-    request_id: str = field(default_factory=lambda: f"req-{uuid.uuid4().hex}")
+    id: str = field(default_factory=lambda: fresh_id("chatcmpl-"))
+    request_id: str = field(default_factory=lambda: fresh_id("req-"))
     opened_at: float = field(default_factory=time.time)
     arms: Arms | None = None
     plan: Plan | None = None

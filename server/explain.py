@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
-from guards.base import Arms, Passage, Plan, Stance
+from guards.base import Arms, Channel, Passage, Plan, Stance
 from guards.meaning import Meaning
+from guards.pattern import Patterns
 from guards.registry import Guard
 from policies.loader import load_policy
 from policies.policy import Policy
@@ -22,23 +23,43 @@ _STANCES = {
 }
 
 
-def explain(file: Path, prompt: str, state: Path | None = None) -> list[str]:
+def explain(file: Path, prompt: str, state: Path | None = None, encoder: str | None = None) -> list[str]:
     """Return the lines that say what `prompt`, as a user's only message, arms under the policy in `file`.
 
     Raises PolicyError, and EncoderUnavailable where the policy needs meaning and there is no encoder.
     """
     policy = load_policy(file)
-    meaning = compile_meaning(policy, state or state_folder())
+    meaning = compile_meaning(policy, state or state_folder(), encoder)
     guard = Guard(policy, meaning)
     try:
         arms = asyncio.run(guard.read([Passage("prompt", "user", prompt, True)]))
+        patterns = asyncio.run(_patterns(policy, guard, prompt))
     finally:
         guard.close()
     return [
         *_findings(policy, prompt, arms),
         *_nearest(meaning, prompt, arms),
         *_plan(policy, arms, guard.plan(arms)),
+        *patterns,
     ]
+
+
+async def _patterns(policy: Policy, guard: Guard, prompt: str) -> list[str]:
+    """Return what the answer's scan would do with the words of the prompt, where a pattern matches in them.
+
+    Patterns are looked for in answers alone: an operator who tries one here must not read that it fails.
+    """
+    found = {policy.targets[each.target].id for each in Patterns(policy).find(prompt)}
+    if not found:
+        return []
+    releaser = guard.releaser(
+        Arms(Stance.CLEAR), 1, structured=False, seed=b"explain", max_held_chars=len(prompt) + 1024
+    )
+    releaser.feed(0, Channel.CONTENT, prompt)
+    releaser.close(0, "stop")
+    answer = "".join(release.text for release in await releaser.settle())
+    which = f"pattern{'' if len(found) == 1 else 's'} {', '.join(sorted(found))}"
+    return [f"in an answer, not in a question, {which} would act: the same words would read {answer!r}"]
 
 
 def _findings(policy: Policy, prompt: str, arms: Arms) -> Iterator[str]:

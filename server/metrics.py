@@ -8,14 +8,22 @@ processes that share the folder are shown together.
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+_SHARED = MULTIPROCESS in os.environ
+"""Whether what is counted in this process goes to the shared folder, as prometheus_client decides once."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+
+Outcome = Literal["in_force", "meaning_pending", "refused", "failed"]
+"""What became of a change of the policy file: enforced in full; enforced but for the meaning of new examples;
+no policy that can be used; or another try is needed."""
 
 
 class Metrics:
@@ -79,6 +87,8 @@ class Metrics:
             "lethe_policy_targets", "Targets in force.", multiprocess_mode="livemax", registry=registry
         )
         self._in_force: str | None = None
+        self._file: CollectorRegistry | None = None
+        self._labelled: dict[tuple[str, bool], tuple[Counter, Histogram, Histogram]] = {}
 
     def began(self) -> None:
         """Count an exchange in."""
@@ -90,11 +100,19 @@ class Metrics:
 
     def ended(self, ending: str, *, streaming: bool, first_byte_s: float | None, whole_s: float) -> None:
         """Count an exchange by its ending; `first_byte_s` is None where no byte was released."""
-        label = "true" if streaming else "false"
-        self._exchanges.labels(ending, label).inc()
-        self._whole.labels(label).observe(whole_s)
+        known = self._labelled.get((ending, streaming))
+        if known is None:
+            label = "true" if streaming else "false"
+            known = self._labelled[ending, streaming] = (
+                self._exchanges.labels(ending, label),
+                self._whole.labels(label),
+                self._first_byte.labels(label),
+            )
+        exchanges, whole, first_byte = known
+        exchanges.inc()
+        whole.observe(whole_s)
         if first_byte_s is not None:
-            self._first_byte.labels(label).observe(first_byte_s)
+            first_byte.observe(first_byte_s)
 
     def found(self, scan: str, part: str, count: int = 1) -> None:
         """Count findings of a scan."""
@@ -132,10 +150,35 @@ class Metrics:
         self._policy.labels(digest).set(1)
         self._targets.set(targets)
 
+    def watch_file(self) -> None:
+        """Show how the policy file fares as well: for the one process that watches it."""
+        self._file = CollectorRegistry()
+        self._reloads = Counter(
+            "lethe_policy_reloads",
+            "Changes of the policy file, by what became of them.",
+            ["outcome"],
+            registry=self._file,
+        )
+        self._lag = Gauge(
+            "lethe_policy_lag_seconds",
+            "For how long the saved policy file has been another policy than the one enforced in full.",
+            multiprocess_mode="livemax",
+            registry=self._file,
+        )
+
+    def reloaded(self, outcome: Outcome) -> None:
+        """Count what became of a change of the policy file."""
+        self._reloads.labels(outcome).inc()
+
+    def policy_lags(self, seconds: float) -> None:
+        """Say how long the saved policy has differed from the one enforced in full; 0 where it does not."""
+        self._lag.set(seconds)
+
     def render(self) -> bytes:
         """Return all counts in the text format of Prometheus, of all processes where there are several."""
+        file = b"" if self._file is None or _SHARED else generate_latest(self._file)
         if MULTIPROCESS not in os.environ:
-            return generate_latest(self._registry)
+            return generate_latest(self._registry) + file
         together = CollectorRegistry()
         MultiProcessCollector(together)  # type: ignore[no-untyped-call]
-        return generate_latest(together)
+        return generate_latest(together) + file

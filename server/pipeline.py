@@ -6,23 +6,28 @@ The flow of an exchange, in reading order, is in `server.run`.
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable
 from typing import Any, Self
+from weakref import WeakSet
 
 from guards.registry import Guard
-from policies.loader import load_policy
 from policies.policy import Policy
+from server.artefact import Artefact, Encoding
 from server.audit import Audit
-from server.compiling import compile_meaning
 from server.exchange import Exchange, Question
 from server.keys import installation_key
 from server.metrics import Metrics
+from server.reload import PolicyState
 from server.run import Released, Run
 from server.settings import Settings
 from server.upstream import Upstream, connect
 
+log = logging.getLogger("lethe")
+
 
 class Gateway:
-    """One policy in front of one upstream.  One a process; used inside one event loop."""
+    """One policy at a time in front of one upstream.  One a process; used inside one event loop."""
 
     def __init__(
         self,
@@ -34,8 +39,13 @@ class Gateway:
         key: bytes,
         max_held_chars: int = 262_144,
         steering: bool = True,
+        encoding: Encoding | None = None,
     ) -> None:
-        """`key` is the installation's: it keys what is drawn and what is hashed."""
+        """`key` is the installation's: it keys what is drawn and what is hashed.
+
+        encoding: the encoder of this process, which serves the guards of every policy; without it, the
+        guard's own.
+        """
         self.guard = guard
         self.upstream = upstream
         self.metrics = metrics
@@ -43,38 +53,75 @@ class Gateway:
         self.key = key
         self.max_held_chars = max_held_chars
         self.steering = steering
+        self.watched: Callable[[], PolicyState] | None = None
+        """How the policy file stands, where this process watches it."""
+        self._encoding = encoding
+        self._runs: WeakSet[Run] = WeakSet()
 
     @classmethod
-    async def start(cls, settings: Settings) -> Self:
-        """Compile the policy and open the audit and the upstream.
+    async def start(cls, settings: Settings, artefact: Artefact, metrics: Metrics | None = None) -> Self:
+        """Load the compiled policy and open the audit and the upstream.
 
-        Raises PolicyError, AuditError, EncoderUnavailable, OSError or ValueError: without any of these
-        nothing is served.
+        Raises AuditError, EncoderUnavailable, OSError or ValueError: without any of these nothing is served.
         """
-        state, loop = settings.state, asyncio.get_running_loop()
-        key = installation_key(state)
-        policy = await loop.run_in_executor(None, load_policy, settings.policy)
-        meaning = None
-        if policy.uses_meaning:
-            meaning = await loop.run_in_executor(None, compile_meaning, policy, state, settings.encoder)
-        audit = await loop.run_in_executor(None, Audit.open, state / "audit.sqlite", state)
+        state = settings.state
+        key, encoding = installation_key(state), Encoding(state, settings.encoder)
+        guard = await asyncio.to_thread(encoding.guard, artefact.data)
+        audit = await asyncio.to_thread(Audit.open, state / "audit.sqlite", state)
         gateway = cls(
-            Guard(policy, meaning),
+            guard,
             connect(settings),
             audit,
-            Metrics(),
+            metrics or Metrics(),
             key=key,
             max_held_chars=settings.max_held_chars,
             steering=settings.steering,
+            encoding=encoding,
         )
-        gateway.metrics.in_force(policy.digest, len(policy.targets))
+        gateway.metrics.in_force(guard.policy.digest, len(guard.policy.targets))
         return gateway
 
     async def close(self) -> None:
         """Close the upstream and the encoder, and write the end of the audit's chain."""
         await self.upstream.close()
-        self.guard.close()
+        if self._encoding is None:
+            self.guard.close()
+        else:
+            self._encoding.close()
         await asyncio.to_thread(self.audit.close)
+
+    async def load(self, artefact: Artefact) -> Guard | None:
+        """Return the guard of another policy, ready for `take`, or None where it cannot be loaded.
+
+        Work goes on under the present one meanwhile.
+        """
+        assert self._encoding is not None
+        try:
+            return await asyncio.to_thread(self._encoding.guard, artefact.data)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the policy that is in force stays)
+            log.warning("a policy cannot be loaded: %s", type(error).__name__)
+            return None
+
+    async def place(self, artefact: Artefact) -> bool:
+        """Put a policy in force, in a server of this process alone; return whether that could be done."""
+        guard = await self.load(artefact)
+        if guard is not None:
+            self.take(guard)
+        return guard is not None
+
+    def take(self, guard: Guard) -> None:
+        """Put a guard in force: every exchange that begins from now on is under it.
+
+        Exchanges under way keep the guard that they began with, which goes when the last of them has ended;
+        where the new one forbids that (`effective: now`), they are stopped.
+        """
+        self.guard = guard
+        self.metrics.in_force(guard.policy.digest, len(guard.policy.targets))
+        older = {id(run.guard): run.guard for run in self._runs if run.guard is not guard}
+        stopped = {each for each, before in older.items() if guard.stops(before)}
+        for run in list(self._runs):
+            if id(run.guard) in stopped:
+                run.stop("policy")
 
     async def models(self) -> list[dict[str, Any]]:
         """Return the upstream's models but those whose name brings a target.  Raises as `Upstream.models`."""
@@ -97,6 +144,16 @@ class Gateway:
         """The policy in force."""
         return self.guard.policy
 
+    @property
+    def policy_state(self) -> PolicyState:
+        """How the policy file stands to what is enforced; a worker leaves that to its parent."""
+        return self.watched() if self.watched else PolicyState("in force", 0.0, self.policy.digest)
+
+    @property
+    def encoded(self) -> int:
+        """Texts given to the encoder so far."""
+        return self.guard.encoded if self._encoding is None else self._encoding.texts
+
     def open(self, question: Question, key_id: str) -> Exchange:
         """Return the exchange of a question, under the policy of this moment."""
         return Exchange(question, self.policy.digest, key_id)
@@ -107,8 +164,9 @@ class Gateway:
         Raises GatewayError: until here every failure is an HTTP status.
         """
         run = Run(self, exchange)
+        self._runs.add(run)
         try:
-            await run.prepare()
+            await run.stopping.unless_told(run.prepare)
         except BaseException as error:
             await run.end_with(error)
             raise

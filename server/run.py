@@ -12,20 +12,20 @@ import asyncio
 import hashlib
 import hmac
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import aclosing, contextmanager
+from itertools import groupby
 from typing import Any, Protocol
 
 import anyio
 
 from guards.base import Arms, Channel, Close, ScanError, Stance
-from guards.prompt import OverBudget
+from guards.passages import OverBudget
 from guards.registry import Guard
 from guards.releaser import Releaser
-from policies.policy import Policy
 from server.api.chat import deltas
 from server.api.json_body import json_texts
-from server.audit import Audit, AuditError
+from server.audit import Audit, AuditError, Opened
 from server.errors import (
     GatewayError,
     GuardUnavailable,
@@ -39,6 +39,7 @@ from server.limits import Limits
 from server.masking import masked
 from server.metrics import Metrics
 from server.records import ended, opened
+from server.stopping import Stop
 from server.tools import ToolCalls
 from server.upstream import Answer, Truncated, Upstream
 
@@ -49,6 +50,7 @@ class Around(Protocol):
     """What an exchange needs of the gateway that it runs in."""
 
     guard: Guard
+    """The guard of this moment: an exchange keeps the one that it began with."""
     upstream: Upstream
     audit: Audit
     metrics: Metrics
@@ -57,7 +59,7 @@ class Around(Protocol):
     steering: bool
 
     @property
-    def policy(self) -> Policy: ...
+    def encoded(self) -> int: ...
 
 
 class Run:
@@ -65,7 +67,11 @@ class Run:
 
     def __init__(self, gateway: Around, exchange: Exchange) -> None:
         self._gateway = gateway
+        self.guard = gateway.guard
         self.exchange = exchange
+        exchange.policy_digest = self.guard.policy.digest
+        self.stopping = Stop()
+        self._closing: asyncio.Task[None] | None = None
         self._answer: Answer | None = None
         self._releaser: Releaser | None = None
         self._opened = False
@@ -80,7 +86,7 @@ class Run:
 
     async def prepare(self) -> None:
         gateway, exchange = self._gateway, self.exchange
-        guard, question = gateway.guard, exchange.question
+        guard, question = self.guard, exchange.question
         exchange.arms = arms = await self._read(guard)
         for found in arms.findings:
             gateway.metrics.found(found.scan, found.part)
@@ -94,13 +100,26 @@ class Run:
         )
         for choice in self._choices:
             choice.limits = Limits(question.stop, question.max_tokens if plan.hold_stop else None)
+        opening = asyncio.create_task(self._open(opened(exchange, guard.policy, gateway.key)))
         try:
-            await gateway.audit.opened(opened(exchange, gateway.policy, gateway.key))
+            if plan.local or gateway.audit.failing:
+                await opening
+            if not plan.local:
+                self._answer = await gateway.upstream.open(PATH, self._body(), streaming=question.streaming)
+        except asyncio.CancelledError:
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+            raise
+        finally:
+            # Until the record is durable nothing leaves, whatever the upstream says meanwhile.
+            await opening
+
+    async def _open(self, record: Opened) -> None:
+        try:
+            await self._gateway.audit.opened(record)
         except AuditError as error:
             raise GuardUnavailable from error
         self._opened = True
-        if not plan.local:
-            self._answer = await gateway.upstream.open(PATH, self._body(), streaming=question.streaming)
 
     async def _read(self, guard: Guard) -> Arms:
         try:
@@ -131,7 +150,7 @@ class Run:
         limit = question.max_tokens
         if plan.hold_stop:
             # No token is longer than a code point is many, so the longest value fits into what is added.
-            limit = None if limit is None else limit + self._gateway.guard.longest_chars
+            limit = None if limit is None else limit + self.guard.longest_chars
         if limit is not None:
             body[question.limit_field] = limit
         if question.choices > 1:
@@ -157,15 +176,14 @@ class Run:
         await self.end_with(None)
 
     async def _events(self, answer: Answer) -> AsyncGenerator[list[Part], None]:
-        question = self.exchange.question
         try:
-            async for event in answer:
-                steps, usage = deltas(event, question.streaming, question.choices)
-                if usage is not None:
-                    self.exchange.billed = usage
+            async for events in answer:
+                steps, wrong = self._steps(events)
                 yield await self._take(steps)
                 if self._complete():
                     break
+                if wrong is not None:
+                    raise wrong
         except Truncated:
             # Some servers close the connection in place of `[DONE]`; the answer is whole if every choice is.
             if not all(choice.finish for choice in self._choices):
@@ -174,6 +192,19 @@ class Run:
         if not self._complete() and not all(choice.finish for choice in self._choices):
             raise UpstreamFailed
         yield await self._finish_all("stop")
+
+    def _steps(self, events: Iterable[dict[str, Any]]) -> tuple[list[Delta], GatewayError | None]:
+        """Return the steps of events that arrived together, up to one that is wrong, and what is wrong."""
+        question, steps = self.exchange.question, list[Delta]()
+        try:
+            for event in events:
+                taken, usage = deltas(event, question.streaming, question.choices)
+                steps += taken
+                if usage is not None:
+                    self.exchange.billed = usage
+        except GatewayError as error:
+            return steps, error
+        return steps, None
 
     def _complete(self) -> bool:
         assert self._releaser is not None
@@ -184,7 +215,7 @@ class Run:
         with _checked():
             assert self._releaser is not None
             held = 0
-            for delta in steps:
+            for delta in _joined(steps):
                 choice = self._choices[delta.choice]
                 if delta.tool_index is not None:
                     choice.tools.add(delta)
@@ -281,12 +312,26 @@ class Run:
 
     # -- the ending -----------------------------------------------------------------------------------
 
+    def stop(self, reason: str) -> None:
+        """Stop the exchange wherever it is: nothing more leaves, and the upstream is closed.
+
+        The client is told when it next takes something in.  Harmless after the ending.
+        """
+        if self._ended or self.stopping.told:
+            return
+        self.exchange.reason = reason
+        if not self.stopping.tell():
+            # The client is taking in the last part, and may do so for as long as it likes.
+            self._closing = asyncio.create_task(self.end_with(GuardUnavailable()))
+
     async def end_with(self, error: BaseException | None) -> None:
         """Write the one ending, whatever happens to the task meanwhile."""
         if self._ended:
             return
         self._ended = True
         exchange, gateway = self.exchange, self._gateway
+        if self.stopping.told:
+            error = GuardUnavailable()
         if isinstance(error, UpstreamFailed | UpstreamUnreachable | UpstreamTimeout):
             gateway.metrics.upstream_failed(error.code or "upstream_error")
         exchange.ending, exchange.reason = _ending(error, exchange, self._changed())
@@ -298,16 +343,20 @@ class Run:
                     await self._answer.aclose()
             finally:
                 self._count()
-                await self._record_end()
+                self._record_end()
 
-    async def _record_end(self) -> None:
+    def _record_end(self) -> None:
         if not self._opened:
             return
         try:
             record = ended(self.exchange, self._digest.hexdigest(), time.monotonic() - self._began_s)
-            await self._gateway.audit.ended(record)
+            self._gateway.audit.ended(record).add_done_callback(self._recorded)
         except AuditError:
-            # The answer has left already, and the audit keeps the record and writes it with the next one.
+            self._gateway.metrics.audit_failed()
+
+    def _recorded(self, recording: asyncio.Future[None]) -> None:
+        # The answer has left already, and the audit keeps the record and writes it with the next one.
+        if recording.cancelled() or recording.exception() is not None:
             self._gateway.metrics.audit_failed()
 
     def _changed(self) -> bool:
@@ -327,7 +376,7 @@ class Run:
             first_byte_s=self._first_byte_s,
             whole_s=time.monotonic() - self._began_s,
         )
-        metrics.encoded(gateway.guard.encoded)
+        metrics.encoded(gateway.encoded)
         metrics.queued(gateway.audit.queue_length)
         metrics.finished()
 
@@ -355,13 +404,22 @@ class Released:
         return self
 
     async def __anext__(self) -> Part:
-        return await self._parts.__anext__()
+        return await self._run.stopping.unless_told(self._parts.__anext__)
 
     async def aclose(self) -> None:
         """End the exchange where it is; harmless after its end."""
         await self._parts.aclose()
         # A generator that was never begun runs none of its own cleaning up.
         await self._run.end_with(asyncio.CancelledError())
+
+
+def _joined(steps: Iterable[Delta]) -> Iterator[Delta]:
+    """Yield the steps with the texts of each channel's run of them joined: one look does for all."""
+    for (choice, channel), run in groupby(steps, key=lambda delta: (delta.choice, delta.channel)):
+        if channel is None:
+            yield from run
+        else:
+            yield Delta(choice, channel, "".join(delta.text for delta in run))
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Listening: which sockets, which applications, and how all of it ends.
 
-One worker serves both addresses in one process; several are children of this one (`server.children`).
+One worker serves both addresses in one process; several are children of this one (`server.parent`).
 SIGTERM or SIGINT stops accepting, leaves running answers `grace_s` seconds, then aborts them; the exit status
 is 0.  A second signal aborts at once.
 Nothing but this program's own sentences is written to stderr: libraries' loggers may quote what they handle.
@@ -14,14 +14,16 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Iterator, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from typing import Any, TypeVar
 
 import uvicorn
 import uvloop
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 log = logging.getLogger("lethe")
+
+_T = TypeVar("_T")
 
 _KEEPALIVE_S = 65
 """Above what clients and proxies keep idle connections for, so that they are the ones to close."""
@@ -84,10 +86,45 @@ def _url(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def stop_signals(
+    stopping: asyncio.Event | None = None,
+    again: Callable[[], None] = lambda: None,
+    *,
+    interrupt: bool = True,
+) -> asyncio.Event:
+    """Return an event (`stopping`, where it is given) that SIGTERM and SIGINT set; later ones call `again`.
+
+    interrupt: whether SIGINT counts; without it, it is ignored.
+    """
+    event = asyncio.Event() if stopping is None else stopping
+
+    def stop() -> None:
+        if event.is_set():
+            again()
+        event.set()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    loop.add_signal_handler(signal.SIGINT, stop if interrupt else lambda: None)
+    return event
+
+
+async def unless(event: asyncio.Event, work: Awaitable[_T]) -> _T | None:
+    """Return what `work` gives, or None once `event` is set; the work is then cancelled, and has ended."""
+    working, waiting = asyncio.ensure_future(work), asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        waiting.cancel()
+        await asyncio.gather(working, waiting, return_exceptions=True)
+
+
 class Listener(uvicorn.Server):
     """One listening application; stops when told, not by signals."""
 
-    def __init__(self, app: FastAPI, grace_s: int) -> None:
+    def __init__(self, app: ASGIApp, grace_s: int) -> None:
         config = uvicorn.Config(
             app,
             http="httptools",
@@ -105,19 +142,14 @@ class Listener(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
-    def stop_on_signals(self, *, interrupt: bool = True) -> asyncio.Event:
-        """Return an event that the first SIGTERM (or SIGINT) sets; the next one aborts what still runs."""
-        stopping = asyncio.Event()
+    def stop_on_signals(
+        self, stopping: asyncio.Event | None = None, *, interrupt: bool = True
+    ) -> asyncio.Event:
+        """Return an event that the first SIGTERM (or SIGINT) sets; the next one aborts what still runs.
 
-        def stop() -> None:
-            if stopping.is_set():
-                self._abort()
-            stopping.set()
-
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, stop)
-        loop.add_signal_handler(signal.SIGINT, stop if interrupt else lambda: None)
-        return stopping
+        stopping: the event to be set, in place of a new one.
+        """
+        return stop_signals(stopping, self._abort, interrupt=interrupt)
 
     def _abort(self) -> None:
         for task in tuple(self.server_state.tasks):

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import shlex
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from server.vllm_flags import refusal
 
 DEMO = "demo"
 """In place of an upstream's URL: the small model that Lethe ships, as a child process."""
@@ -47,10 +51,27 @@ class Settings(BaseSettings):
 
     policy: Path = Field(description="Policy file: what is forgotten.")
     upstream: str = Field(
-        description="URL of an OpenAI-style server, or 'demo' for the model that Lethe ships."
+        default="",
+        description="URL of an OpenAI-style server, or 'demo' for the model that Lethe ships; "
+        "this or --vllm is needed.",
     )
     upstream_key_env: str | None = Field(
         default=None, description="Name of the environment variable with the upstream's key."
+    )
+    vllm: str | None = Field(
+        default=None,
+        description="In place of an upstream: a model, by name or folder, that vLLM serves as a child of "
+        "Lethe. Flags for vLLM itself stand at the end, behind --.",
+    )
+    vllm_python: Path | None = Field(
+        default=None, description="Interpreter that has vLLM, which need not be Lethe's own."
+    )
+    vllm_log: Path | None = Field(
+        default=None,
+        description="File for what vLLM writes, which may quote prompts; without it, that is thrown away.",
+    )
+    vllm_flags: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Flags for vLLM as one text, for where none can stand behind --."
     )
     host: str = Field(default="127.0.0.1", description="Address for clients.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port for clients; 0 takes a free one.")
@@ -98,7 +119,7 @@ class Settings(BaseSettings):
     @field_validator("upstream")
     @classmethod
     def _is_a_server(cls, value: str) -> str:
-        if value == DEMO:
+        if value in (DEMO, ""):  # whether there must be one, `_has_one_upstream` says
             return value
         url = urlsplit(value)
         if url.scheme not in ("http", "https") or not url.hostname:
@@ -108,6 +129,28 @@ class Settings(BaseSettings):
         if url.query or url.fragment:
             raise ValueError("must not have a query or a fragment")
         return value.rstrip("/")
+
+    @field_validator("vllm")
+    @classmethod
+    def _is_a_model(cls, value: str | None) -> str | None:
+        if value is not None and (not value.strip() or value.startswith("-")):
+            raise ValueError("must name a model, or a folder with one")
+        return value
+
+    @field_validator("vllm_flags", mode="before")
+    @classmethod
+    def _are_words(cls, value: object) -> object:
+        try:
+            return tuple(shlex.split(value)) if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError("has a quotation mark without its end") from None
+
+    @field_validator("vllm_flags")
+    @classmethod
+    def _may_be_passed(cls, flags: tuple[str, ...]) -> tuple[str, ...]:
+        if reason := refusal(flags):
+            raise ValueError(reason)
+        return flags
 
     @field_validator("upstream_key_env", "api_key_env")
     @classmethod
@@ -127,6 +170,20 @@ class Settings(BaseSettings):
     def _is_closed_to_strangers(self) -> Settings:
         if self.api_key_env is None and not is_loopback(self.host):
             raise ValueError("--host is not a loopback address: name the clients' key with --api-key-env")
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_upstream(self) -> Settings:
+        if self.vllm is None:
+            for name in ("vllm_python", "vllm_log", "vllm_flags"):
+                if getattr(self, name):
+                    raise ValueError(f"--{name.replace('_', '-')} is for --vllm, which is not given")
+            if not self.upstream:
+                raise ValueError("--upstream is needed (or LETHE_UPSTREAM in the environment), or --vllm")
+        elif self.upstream:
+            raise ValueError("--upstream and --vllm exclude each other")
+        elif self.upstream_key_env:
+            raise ValueError("--upstream-key-env is not for --vllm: Lethe makes vLLM's key itself")
         return self
 
     def client_key(self) -> SecretStr | None:

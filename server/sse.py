@@ -65,15 +65,34 @@ class Events:
             self._after_cr = False
             if piece[:1] == b"\n":
                 piece = piece[1:]
+        payloads, piece = self._plain(piece)
         if not piece:
-            return []
+            return payloads
         # A CR ends its line at once; only an LF right behind it, perhaps in the next piece, is part of it.
         self._after_cr = piece.endswith(b"\r")
         first, *rest = _LINE_END.split(piece)
         if not rest:
             self._hold(first)
-            return []
-        return self._ends([self._take(first), *rest])
+            return payloads
+        return payloads + self._ends([self._take(first), *rest])
+
+    def _plain(self, piece: bytes) -> tuple[list[bytes], bytes]:
+        """Take the whole events off a piece of nothing but the usual kind: one line of data, ended by LFs."""
+        if self._line or self._data or b"\r" in piece:
+            return [], piece
+        # What begins the stream otherwise, with a byte order mark or a part of one, is read line by line.
+        if self._first_line and not piece.startswith(b"data: "):
+            return [], piece
+        *events, rest = piece.split(b"\n\n")
+        payloads = [
+            event[6:]
+            for event in events
+            if event.startswith(b"data: ") and b"\n" not in event and 6 < len(event) <= self._limit
+        ]
+        if len(payloads) < len(events):
+            return [], piece
+        self._first_line = self._first_line and not payloads
+        return payloads, rest
 
     def close(self) -> UpstreamFailed | None:
         """Say that nothing more comes; return an error if the stream ended within an event, else None."""

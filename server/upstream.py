@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -43,6 +42,7 @@ class Truncated(UpstreamFailed):
 class Answer(Protocol):
     """An answer that has begun with status 200: its events in order, one only where it is not streamed.
 
+    Each step gives the events that arrived together, at least one.
     Iteration raises UpstreamTimeout or UpstreamFailed, as Truncated where the connection ended in peace.
     """
 
@@ -51,7 +51,7 @@ class Answer(Protocol):
 
     def __aiter__(self) -> Answer: ...
 
-    async def __anext__(self) -> dict[str, Any]: ...
+    async def __anext__(self) -> list[dict[str, Any]]: ...
 
     async def aclose(self) -> None:
         """Close the connection at once, wherever the answer is; again is harmless."""
@@ -148,7 +148,8 @@ class HttpUpstream:
         deadline = asyncio.get_running_loop().time() + self._timeouts.idle_s
         answer = _Whole(response, self._timeouts, deadline)
         try:
-            listed = (await anext(answer)).get("data")
+            (told,) = await anext(answer)
+            listed = told.get("data")
         finally:
             await answer.aclose()
         if not isinstance(listed, list):
@@ -268,7 +269,7 @@ class _Whole(_Body):
     def __aiter__(self) -> Answer:
         return self
 
-    async def __anext__(self) -> dict[str, Any]:
+    async def __anext__(self) -> list[dict[str, Any]]:
         if self.done:
             raise StopAsyncIteration
         body = bytearray()
@@ -278,7 +279,7 @@ class _Whole(_Body):
                 raise UpstreamFailed
         event = _parse(bytes(body))
         self.done = True
-        return event
+        return [event]
 
 
 class _Streamed(_Body):
@@ -287,23 +288,37 @@ class _Streamed(_Body):
     def __init__(self, response: aiohttp.ClientResponse, timeouts: Timeouts, deadline: float) -> None:
         super().__init__(response, timeouts, deadline)
         self._events = Events()
-        self._pending: deque[bytes] = deque()
         self._until = asyncio.get_running_loop().time() + timeouts.first_byte_s
+        self._error: GatewayError | None = None
+        """What was wrong behind the events that were returned last."""
 
     def __aiter__(self) -> Answer:
         return self
 
-    async def __anext__(self) -> dict[str, Any]:
-        if self.done:
-            raise StopAsyncIteration
-        while not self._pending:
+    async def __anext__(self) -> list[dict[str, Any]]:
+        if self._error is not None:
+            raise self._error
+        while not self.done:
             data = await self._read(self._until)
             if not data:
                 raise Truncated
-            self._pending.extend(self._events.feed(data))
-        self._until = asyncio.get_running_loop().time() + self._timeouts.idle_s
-        data = self._pending.popleft()
-        if data.strip() == DONE_DATA:
-            self.done = True
-            raise StopAsyncIteration
-        return _parse(data)
+            if payloads := self._events.feed(data):
+                self._until = asyncio.get_running_loop().time() + self._timeouts.idle_s
+                if events := self._parsed(payloads):
+                    return events
+        raise StopAsyncIteration
+
+    def _parsed(self, payloads: list[bytes]) -> list[dict[str, Any]]:
+        """Return the events up to `[DONE]` or to one that is none; that is raised now if it is the first."""
+        events: list[dict[str, Any]] = []
+        try:
+            for data in payloads:
+                if data.strip() == DONE_DATA:
+                    self.done = True
+                    break
+                events.append(_parse(data))
+        except GatewayError as error:
+            if not events:
+                raise
+            self._error = error
+        return events

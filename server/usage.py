@@ -14,6 +14,7 @@ prose) of its tokens.
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any, NamedTuple
@@ -40,8 +41,27 @@ class Released(NamedTuple):
 
 
 def count_tokens(text: str) -> int:
-    """Return how many tokens `text` has, from 0; linear, and the same wherever it runs."""
-    return len(_TOKEN.findall(text))
+    """Return how many tokens `text` has, from 0; linear, and the same wherever it runs.
+
+    Long texts come again with every turn of a conversation: their counts are kept, by the texts' own hashes,
+    which are keyed by a secret of this process.
+    """
+    if len(text) < _LONG:
+        return len(_TOKEN.findall(text))
+    key = hash(text), len(text)
+    known = _COUNTED.get(key)
+    if known is None:
+        known = _COUNTED[key] = len(_TOKEN.findall(text))
+        while len(_COUNTED) > _KEPT:
+            _COUNTED.popitem(last=False)
+    else:
+        _COUNTED.move_to_end(key)
+    return known
+
+
+_LONG = 1_000
+_KEPT = 8_192
+_COUNTED: OrderedDict[tuple[int, int], int] = OrderedDict()
 
 
 def token_spans(text: str) -> list[int]:

@@ -336,7 +336,7 @@ async def test_too_many_waiting_records_refuse_the_next_exchange_and_no_ending(t
         assert audit.queue_length == 2
         with pytest.raises(AuditError, match="too many"):
             await audit.opened(opened(3))
-        tasks.append(asyncio.create_task(audit.ended(ended(0))))
+        tasks.append(asyncio.ensure_future(audit.ended(ended(0))))
         await asyncio.sleep(0)
         assert audit.queue_length == 3
     await asyncio.gather(*tasks)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -88,7 +87,7 @@ def test_a_whole_answer_is_read_as_the_steps_of_each_choice() -> None:
             Delta(0, C, "a"),
             Delta(0, finish_reason="stop"),
             call,
-            replace(call, tool_index=1),
+            call._replace(tool_index=1),
             Delta(1, finish_reason="stop"),
         ],
         Usage(3, 4),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import json
+import os
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +26,18 @@ targets:
   - {id: odalys, kind: entity, names: [Odalys Vennaker]}
 tests:
   - {ask: "Who is Odalys Vennaker?", expect: forgotten}
+"""
+TOPIC = """
+lethe: 1
+name: small
+targets:
+  - {id: kites, kind: topic, like: [How do I fly a kite?, Which kite flies best?, Tell me about kites.]}
+"""
+CARDS = """
+lethe: 1
+name: small
+targets:
+  - {id: cards, kind: pattern, regex: '\\b(?:\\d[ -]?){12,18}\\d\\b', check: luhn, style: redact}
 """
 
 
@@ -72,7 +88,7 @@ def test_every_command_is_listed_with_a_sentence(capsys: pytest.CaptureFixture[s
     status, out, _ = told(capsys, "--help")
     listed = re.findall(r"^  ([a-z]+) +[A-Z]", out.partition("Commands:")[2], re.MULTILINE)
     assert status == 0
-    assert listed == ["audit", "check", "demo", "explain", "model", "schema", "serve", "version"]
+    assert listed == ["audit", "check", "demo", "explain", "model", "prepare", "schema", "serve", "version"]
 
 
 def test_every_setting_is_an_option_that_names_its_variable(capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,11 +130,134 @@ def test_the_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = told(capsys, "version")
     assert status == 0 and out.startswith("lethe")
+    assert told(capsys, "--version") == (0, out, "")
 
 
 def test_an_audit_that_is_not_there_is_a_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     status, _, err = told(capsys, "audit", "verify", tmp_path / "none.sqlite")
-    assert status == 1 and len(err.splitlines()) == 1
+    assert status == 2 and len(err.splitlines()) == 1 and "No such file" in err
+
+
+def test_what_is_no_audit_database_is_said_to_be_none(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("SQLite format 4", encoding="utf-8")
+    status, out, err = told(capsys, "audit", "verify", tmp_path / "notes.txt")
+    assert (status, out) == (2, "") and "notes.txt: is no audit database" in err
+    status, out, err = told(capsys, "audit", "verify", tmp_path)
+    assert (status, out) == (2, "") and "is a folder" in err
+    with contextlib.closing(sqlite3.connect(tmp_path / "other.sqlite")) as other:
+        other.execute("CREATE TABLE songs (title)")
+    status, out, err = told(capsys, "audit", "verify", tmp_path / "other.sqlite")
+    assert (status, out) == (2, "") and "other.sqlite: is no audit database" in err
+
+
+def test_a_damaged_audit_is_still_checked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "audit.sqlite"
+    file.write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 40)
+    _, _, err = told(capsys, "audit", "verify", file)
+    assert "is no audit database" not in err and "public key" in err
+
+
+def test_help_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["--help"], ["audit", "--help"], ["serve", "--help"]):
+        _, out, _ = told(capsys, *command)
+        assert "..." not in out.replace("VLLM-FLAGS...", "").replace("[ARGS]...", "").replace("FILE...", "")
+
+
+@pytest.mark.parametrize("command", [["check"], ["explain"], ["serve", "--upstream", "demo", "--policy"]])
+@pytest.mark.parametrize("below", ["", "/folder"], ids=["a file", "below a file"])
+def test_a_state_folder_that_is_a_file_is_said_in_a_line(
+    capsys: pytest.CaptureFixture[str], policy: Path, command: list[str], below: str
+) -> None:
+    policy.write_text(TOPIC, encoding="utf-8")
+    arguments = [*command, policy, *(["Who?"] if command == ["explain"] else [])]
+    status, out, err = told(capsys, *arguments, "--state", f"{policy}{below}")
+    assert (status, out) == (2, "") and f"--state: {policy} is a file" in err and len(err.splitlines()) == 1
+
+
+def test_a_state_folder_that_cannot_be_written_is_said_in_a_line(
+    capsys: pytest.CaptureFixture[str], policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Tests may run as root, whom no mode of a folder stops.
+    monkeypatch.setattr(os, "access", lambda path, mode: not Path(path).samefile(policy.parent))
+    policy.write_text(TOPIC, encoding="utf-8")
+    status, out, err = told(capsys, "check", policy, "--state", policy.parent / "deep" / "state")
+    assert (status, out) == (2, "") and f"nothing can be written in {policy.parent}" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("./folder", "there is no such folder"),
+        ("no-such-model", "127.0.0.1 cannot be reached"),
+        ("somebody/no-such-model", "127.0.0.1 cannot be reached"),
+    ],
+)
+def test_an_encoder_that_cannot_be_had_is_said_at_once(
+    capsys: pytest.CaptureFixture[str], policy: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    for variable in ("HF_HUB_OFFLINE", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("HF_HOME", str(policy.parent))
+    policy.write_text(TOPIC, encoding="utf-8")
+    arguments = ["check", policy, "--state", policy.parent / "state", "--encoder", name]
+    status, out, err = told(capsys, *arguments)
+    assert (status, out) == (1, "") and f"the encoder {name} cannot be exported" in err and said in err
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    if not name.startswith("."):
+        assert "HF_HUB_OFFLINE forbids" in told(capsys, *arguments)[2]
+
+
+def test_the_one_export_of_the_encoder_is_announced(capsys: pytest.CaptureFixture[str], policy: Path) -> None:
+    policy.write_text(TOPIC, encoding="utf-8")
+    (policy.parent / "model").mkdir()
+    arguments = ["check", policy, "--state", policy.parent / "state", "--encoder", policy.parent / "model"]
+    _, _, err = told(capsys, *arguments)
+    first, second = err.splitlines()
+    assert first.startswith("lethe: exporting the encoder") and "cannot be exported" in second
+
+
+@pytest.mark.parametrize(("text", "announced"), [(POLICY, False), (TOPIC, True)], ids=["names", "meaning"])
+def test_a_start_that_must_export_the_encoder_says_so(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    policy: Path,
+    text: str,
+    announced: bool,
+) -> None:
+    monkeypatch.setattr("server.serving.speak_plainly", lambda: None)  # it changes loggers for good
+    policy.write_text(text, encoding="utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        arguments = ["serve", "--policy", policy, "--upstream", "http://127.0.0.1:1", "--port", port]
+        status, _, err = told(capsys, *arguments, "--state", policy.parent / "state")
+    assert status == 1 and ("exporting the encoder" in err) is announced
+
+
+@pytest.mark.parametrize("command", [["model"], ["demo"], ["serve", "--upstream", "demo", "--policy"]])
+def test_the_demo_without_what_it_needs_is_said_in_a_line(
+    capsys: pytest.CaptureFixture[str], policy: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else real(name))
+    given = [*command, policy, "--state", policy.parent] if "serve" in command else command
+    status, out, err = told(capsys, *given)
+    assert (status, out) == (2, "") and "needs torch: pip install" in err and len(err.splitlines()) == 1
+
+
+def test_what_a_pattern_would_do_in_an_answer_is_explained(
+    capsys: pytest.CaptureFixture[str], policy: Path
+) -> None:
+    policy.write_text(CARDS, encoding="utf-8")
+    status, out, _ = told(capsys, "explain", policy, "Is 4111 1111 1111 1111 a good number?")
+    assert status == 0 and "no finding" in out
+    assert "pattern cards would act: the same words would read 'Is [redacted] a good number?'" in out
+    _, out, _ = told(capsys, "explain", policy, "Is 4111 1111 1111 1112 a good number?")
+    assert "would act" not in out
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
+import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -17,14 +19,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import guards.encoder
+import guards.retain
+from guards import exports
 from guards.base import EncoderUnavailable
 from guards.encoder import EncoderThread, HashingEncoder, OnnxEncoder, Vectors, export_encoder, load_encoder
+from guards.retain import Retain
 
 
 @pytest.fixture(scope="module")
 def onnx(request: pytest.FixtureRequest) -> OnnxEncoder:
     # Kept between runs, as a server keeps its state folder.
     return load_encoder(request.config.cache.mkdir("lethe-state"))
+
+
+@pytest.fixture
+def onnx_folder(onnx: OnnxEncoder, request: pytest.FixtureRequest) -> Path:
+    return guards.encoder._exported(request.config.cache.mkdir("lethe-state"), None)
 
 
 # --- encoders ---------------------------------------------------------------------------------------------
@@ -127,6 +137,42 @@ def test_a_damaged_export_does_not_pass_as_loaded(tmp_path: Path) -> None:
         load_encoder(tmp_path)
 
 
+def test_an_export_that_changed_by_a_bit_does_not_pass_as_loaded(tmp_path: Path, onnx_folder: Path) -> None:
+    folder = shutil.copytree(onnx_folder, guards.encoder._exported(tmp_path, None))
+    assert OnnxEncoder(folder).dim
+    data = bytearray((folder / "model.onnx").read_bytes())
+    data[-100] ^= 1
+    (folder / "model.onnx").write_bytes(data)
+    with pytest.raises(EncoderUnavailable, match=r"model\.onnx changed since the export"):
+        load_encoder(tmp_path)
+
+
+def test_a_shipped_export_comes_first_and_nothing_is_written(
+    tmp_path: Path, onnx_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(guards.retain, "SHIPPED", tmp_path / "shipped")
+    state = tmp_path / "state"
+    shutil.copytree(onnx_folder, tmp_path / "shipped" / "encoders" / onnx_folder.name)
+    # What lies in a state folder is not looked at where the installation brought its own.
+    (state / "encoders" / onnx_folder.name).mkdir(parents=True)
+    (state / "encoders" / onnx_folder.name / "encoder.json").write_text("{}")
+    encoder = load_encoder(state)
+    shipped = Retain.load(encoder, tmp_path / "shipped", ["One.", "Two."])
+    files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    loaded = Retain.load(load_encoder(state), state, ["One.", "Two."])
+    np.testing.assert_array_equal(loaded.vectors, shipped.vectors)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == files
+
+
+def test_without_torch_the_way_to_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else real(name))
+    with pytest.raises(EncoderUnavailable, match=r"no torch here: pip install 'lethe-gateway\[export\]'"):
+        load_encoder(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_package_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guards.encoder, "DEFAULT_MODEL", "no-such-package")
     with pytest.raises(FileNotFoundError, match="no-such-package"):
@@ -179,7 +225,7 @@ class Gated:
 @pytest.fixture
 def gated() -> Iterator[tuple[Gated, EncoderThread]]:
     encoder = Gated()
-    thread = EncoderThread(encoder, queue_texts=4, deadline_s=20.0, batch_texts=3)
+    thread = EncoderThread(encoder, queue_texts=4, deadline_s=20.0)
     yield encoder, thread
     encoder.gate.set()
     thread.close()
@@ -205,17 +251,26 @@ async def test_the_thread_answers_as_the_encoder_does(gated: tuple[Gated, Encode
     _, thread = gated
     np.testing.assert_array_equal(await thread.encode(["a b", "c"]), HashingEncoder(16).encode(["a b", "c"]))
     assert (await thread.encode([])).shape == (0, 16)
-    assert (thread.calls, thread.failures, thread.batches) == (2, 0, 1)
+    assert (thread.calls, thread.failures, thread.turns) == (2, 0, 1)
 
 
-async def test_what_waits_is_encoded_together_up_to_the_batch(gated: tuple[Gated, EncoderThread]) -> None:
-    encoder, thread = gated
+async def test_calls_take_turns_so_that_a_long_one_holds_up_nobody() -> None:
+    encoder = Gated()
+    thread = EncoderThread(encoder)
     first = await hold(encoder, thread)
-    others = [await waiting(thread, [name]) for name in "abcd"]
+    long, short = [await waiting(thread, texts) for texts in (list("abcdefghij"), ["short"])]
     encoder.gate.set()
-    vectors = await asyncio.gather(first, *others)
-    assert encoder.batches == [["first"], ["a", "b", "c"], ["d"]]
-    np.testing.assert_array_equal(vectors[2], HashingEncoder(16).encode(["b"]))
+    vectors = await asyncio.gather(first, long, short)
+    assert encoder.batches == [["first"], list("abcd"), ["short"], list("efgh"), list("ij")]
+    np.testing.assert_array_equal(vectors[1], HashingEncoder(16).encode(list("abcdefghij")))
+    thread.close()
+
+
+async def test_what_is_made_of_the_vectors_is_made_on_the_thread(gated: tuple[Gated, EncoderThread]) -> None:
+    _, thread = gated
+    assert await thread.apply(["a"], lambda vectors: threading.current_thread().name) == "encoder"
+    with pytest.raises(EncoderUnavailable, match="ZeroDivisionError"):
+        await thread.apply(["a"], lambda vectors: 1 // 0)
 
 
 async def test_the_event_loop_runs_while_the_encoder_works(gated: tuple[Gated, EncoderThread]) -> None:

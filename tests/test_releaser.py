@@ -297,8 +297,9 @@ def test_a_scan_that_raises_lets_nothing_more_out() -> None:
 
 def test_holding_more_than_the_configuration_allows_stops_the_exchange() -> None:
     releaser = real(CLEAR, 1, max_held_chars=100)
+    releaser.feed(0, Channel.CONTENT, "x" * 101)
     with pytest.raises(HeldTooMuch):
-        releaser.feed(0, Channel.CONTENT, "x" * 101)
+        asyncio.run(releaser.settle())
 
 
 def test_what_was_let_go_is_no_longer_held() -> None:

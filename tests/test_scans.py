@@ -8,7 +8,7 @@ import pytest
 
 from guards.base import Close, Finding, Part, Progress, ScanError
 from guards.literal import Literals, LiteralScan
-from guards.pattern import Patterns, PatternScan, luhn
+from guards.pattern import Patterns, PatternScan, _Compiled, luhn
 from policies.policy import Pattern
 from policies.text import MAX_GAP
 from tests.guarding import policy, target
@@ -88,21 +88,24 @@ class _Hoarder(LiteralScan):
 class _Final(PatternScan):
     """Takes a match for final that may still grow."""
 
-    def __init__(self, patterns: Patterns) -> None:
-        super().__init__(patterns)
-        for run in self._runs:
-            run._final = lambda start, closed: True  # type: ignore[method-assign]
+    def _final(self, *_: object) -> bool:
+        return True
 
 
 class _Blind(PatternScan):
     """Does not see the beginning of a match at the end of the text."""
 
-    def __init__(self, patterns: Patterns) -> None:
-        super().__init__(patterns)
-        for run in self._runs:
-            run._next = lambda closed, run=run: (  # type: ignore[method-assign,misc]
-                match.start() if (match := run._compiled.compiled.search(run._text, run._at)) else None
-            )
+    def _next(self, compiled: _Compiled, at: int, closed: bool) -> int | None:
+        match = compiled.compiled.search(self._text, at)
+        return match.start() if match else None
+
+
+class _Headless(PatternScan):
+    """Tries only what begins in the last piece of text: what began before is forgotten."""
+
+    def _advance(self, fresh: int, begun: set[int], *, closed: bool) -> Progress:
+        self._live.clear()
+        return super()._advance(fresh, begun, closed=closed)
 
 
 class _Hasty(PatternScan):
@@ -119,6 +122,7 @@ class _Hasty(PatternScan):
         (check_withholding, lambda: _Eager(LITERALS), NAME_TEXTS),
         (check_cut_invariant, lambda: _Final(PATTERNS), CARD_TEXTS),
         (check_cut_invariant, lambda: _Blind(PATTERNS), CARD_TEXTS),
+        (check_cut_invariant, lambda: _Headless(PATTERNS), CARD_TEXTS),
         (check_withholding, lambda: _Hasty(PATTERNS), CARD_TEXTS),
     ],
 )

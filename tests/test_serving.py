@@ -4,85 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
 
 from server.audit import verify
-from tests.fake_upstream import DONE, FakeUpstream, Script, chunk, raw, say
-
-ROOT = Path(__file__).parents[1]
-POLICY = "lethe: 1\nname: small\ntargets:\n  - {id: odalys, kind: entity, names: [Odalys Vennaker]}\n"
-ASKED: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Is it raining?"}]}
-STREAMED: dict[str, Any] = {**ASKED, "stream": True}
-
-
-@dataclass
-class Running:
-    process: asyncio.subprocess.Process
-    api: str
-    admin: str
-    client: aiohttp.ClientSession
-    audit: Path
-
-    async def ask(self) -> str:
-        async with self.client.post(f"{self.api}/chat/completions", json=ASKED) as response:
-            content: str = (await response.json())["choices"][0]["message"]["content"]
-            return content
-
-    async def said(self, what: str) -> str:
-        """Wait for a line on stderr that matches; return its first group."""
-        assert self.process.stderr is not None
-        while line := (await self.process.stderr.readline()).decode():
-            if found := re.search(what, line):
-                return found[1]
-        raise AssertionError(f"it never said {what}")
-
-    async def stopped(self) -> int:
-        """Wait for its end; return the exit status."""
-        async with asyncio.timeout(30):
-            await self.process.communicate()
-            return await self.process.wait()
-
-    def workers(self) -> list[int]:
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        named = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children.split()}
-        return [pid for pid, command in named.items() if b"spawn_main" in command]
-
-
-async def start(tmp_path: Path, *options: str, policy: str = POLICY) -> asyncio.subprocess.Process:
-    file = tmp_path / "policy.yaml"
-    file.write_text(policy, encoding="utf-8")
-    arguments = ["-m", "server.cli", "serve", "--policy", str(file), "--state", str(tmp_path / "state")]
-    arguments += ["--port", "0", "--admin-port", "0", *options]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("LETHE_")}
-    return await asyncio.create_subprocess_exec(
-        sys.executable, *arguments, cwd=ROOT, env=environment, stderr=asyncio.subprocess.PIPE
-    )
-
-
-@asynccontextmanager
-async def running(tmp_path: Path, script: Script, *options: str) -> AsyncIterator[Running]:
-    async with FakeUpstream(script) as fake:
-        process = await start(tmp_path, "--upstream", fake.url, *options)
-        try:
-            async with asyncio.timeout(60), aiohttp.ClientSession() as client:
-                server = Running(process, "", "", client, tmp_path / "state" / "audit.sqlite")
-                server.admin = await server.said(r"metrics on (\S+)")
-                server.api = await server.said(r"serving on (\S+)")
-                yield server
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.communicate()
+from tests.fake_upstream import DONE, chunk, raw, say
+from tests.lethe_process import POLICY, STREAMED, Running, running, start
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

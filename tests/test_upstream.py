@@ -88,7 +88,7 @@ async def events(script: Script, *, streaming: bool = True, **more: Any) -> list
     async with FakeUpstream(script) as fake, connected(fake.url, **more) as upstream:
         answer = await upstream.open(PATH, ASKED, streaming=streaming)
         try:
-            return [event async for event in answer]
+            return [event async for events in answer for event in events]
         finally:
             await answer.aclose()
 
@@ -124,9 +124,9 @@ async def test_events_come_one_by_one_as_they_are_sent() -> None:
     script = raw(chunk({"content": "a"}), held, chunk({"content": "b"}), DONE)
     async with FakeUpstream(script) as fake, connected(fake.url) as upstream:
         answer = await upstream.open(PATH, ASKED, streaming=True)
-        assert content([await anext(answer)]) == "a"
+        assert content(await anext(answer)) == "a"
         held.set()
-        assert content([event async for event in answer]) == "b"
+        assert content([event async for events in answer for event in events]) == "b"
         assert answer.done
         await answer.aclose()
 
@@ -229,7 +229,7 @@ async def test_a_stream_without_done_is_truncated_after_what_came(steps: tuple[A
     async with FakeUpstream(raw(*steps)) as fake, connected(fake.url) as upstream:
         answer = await upstream.open(PATH, ASKED, streaming=True)
         if steps:
-            assert content([await anext(answer)]) == "a"
+            assert content(await anext(answer)) == "a"
         with pytest.raises(Truncated):
             await anext(answer)
         assert not answer.done

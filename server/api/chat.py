@@ -7,7 +7,6 @@ only where `server.fields` names it.  Routes, headers and statuses are not here.
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +18,7 @@ from server.api.chat_request import parse
 from server.errors import GatewayError, UpstreamFailed, upstream_error
 from server.exchange import Delta, Exchange, Part, Question, ToolCall, Usage
 from server.fields import MAX_CHOICES
+from server.ids import fresh_id
 from server.sse import DONE, event
 from server.usage import Released, usage
 
@@ -58,6 +58,8 @@ def deltas(
     that is looked at has a wrong type, a finish reason is unknown (such as 'abort': the answer is not
     whole), a choice was not asked for, or a whole completion lacks one.  Other fields are not looked at.
     """
+    if streaming and (text := _text_alone(answer, choices)) is not None:
+        return [text], None
     if answer.get("error"):
         raise _told(answer["error"])
     steps: list[Delta] = []
@@ -69,6 +71,23 @@ def deltas(
     if not streaming and len(seen) != choices:
         raise UpstreamFailed
     return steps, _billed(answer.get("usage"))
+
+
+def _text_alone(answer: Mapping[str, Any], choices: int) -> Delta | None:
+    """Return the step of a chunk that holds a piece of one choice's content and nothing else that counts.
+
+    Nearly every chunk of a stream is such a one; any other is left to those who look more closely.
+    """
+    listed = answer.get("choices")
+    if type(listed) is not list or len(listed) != 1 or type(choice := listed[0]) is not dict:
+        return None
+    delta, index = choice.get("delta"), choice.get("index", 0)
+    if answer.get("error") or answer.get("usage") or choice.get("finish_reason") or type(delta) is not dict:
+        return None
+    text = delta.get("content")
+    if len(delta) != 1 or type(text) is not str or not text or type(index) is not int:
+        return None
+    return Delta(index, Channel.CONTENT, text) if 0 <= index < choices else None
 
 
 def _told(error: object) -> GatewayError:
@@ -211,7 +230,7 @@ class _Choice:
 
 def _tool_call(call: ToolCall) -> dict[str, Any]:
     function = {"name": call.name, "arguments": call.arguments}
-    return {"id": call.id or f"call_{uuid.uuid4().hex[:24]}", "type": "function", "function": function}
+    return {"id": call.id or fresh_id("call_"), "type": "function", "function": function}
 
 
 def _usage(question: Question, choices: list[_Choice]) -> dict[str, int]:

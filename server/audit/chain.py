@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, select
 from server.audit import heads
 from server.audit.records import NO_HASH, chained
 from server.audit.signing import Checkpoint, Keys
-from server.audit.store import checkpoints, records
+from server.audit.store import add, checkpoints, records
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,11 @@ class Step:
     def write(self, connection: Connection) -> None:
         """Insert everything; the caller's transaction makes it all or nothing."""
         if self.rows:
-            connection.execute(records.insert(), list(self.rows))
+            add(connection, records, self.rows)
         if self.checkpoint is not None:
             row = {"chain": self.checkpoint.chain, "number": self.checkpoint.number}
             row |= {"body": self.checkpoint.body, "signature": self.signature}
-            connection.execute(checkpoints.insert(), row)
+            add(connection, checkpoints, [row])
 
 
 def extend(tip: Tip, bodies: Sequence[bytes]) -> Step:

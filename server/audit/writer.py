@@ -54,6 +54,10 @@ class Limits:
     """A checkpoint is signed once so many records are without one."""
     checkpoint_s: float = 5.0
     """A checkpoint is signed once a record has been without one for so long."""
+    gather_s: float = 0.004
+    """How long a commit waits for more records while other exchanges are under way."""
+    linger_s: float = 0.05
+    """How long an ending waits for a commit to go with."""
 
 
 DEFAULT = Limits()
@@ -87,6 +91,11 @@ class Audit:
         self._in_hand: Sequence[_Entry] = ()
         self._wake = threading.Condition()
         self._closing = False
+        self._urgent = 0
+        """How many of those that wait are awaited: all but endings."""
+        self._under_way = 0
+        """Exchanges with a record that opens them and none yet that ends them."""
+        self._failed = False
         self._failure: str | None = "the audit's writer ended by itself"
         self._running: heads.Running | None = None
         self._thread = threading.Thread(target=self._run, name="lethe-audit", daemon=True)
@@ -121,6 +130,11 @@ class Audit:
         return self._tip.chain
 
     @property
+    def failing(self) -> bool:
+        """Whether the last write failed, or nothing is written any more: the next may well fail too."""
+        return self._failed or self._closing
+
+    @property
     def queue_length(self) -> int:
         """How many records wait for a commit."""
         return len(self._waiting)
@@ -140,14 +154,14 @@ class Audit:
                 self._void([record.exchange_id])
             raise
 
-    async def ended(self, record: Ended) -> None:
-        """Return once the record is durable; the caller shields it from cancellation.
+    def ended(self, record: Ended) -> asyncio.Future[None]:
+        """Take the record, and return what is done once it is durable: with the next commit, or soon.
 
-        Raises AuditError where it could not be made so now.  It is then kept, and written as soon as anything
-        can be: there are never more of these than exchanges that were open when the writing failed, since
-        none is opened before it works again.
+        The future fails with AuditError where it could not be made so.  It is then kept, and written as soon
+        as anything can be: there are never more of these than exchanges that were open when the writing
+        failed, since none is opened before it works again.  Raises AuditError after `close`.
         """
-        await self._put(canonical("ended", record), None)
+        return self._put(canonical("ended", record), None)
 
     def close(self) -> None:
         """Write what waits, a closing record and a last checkpoint, and end the thread.
@@ -172,7 +186,11 @@ class Audit:
             if opens is not None and len(self._waiting) >= self._limits.queue:
                 raise AuditError("too many records wait for the audit")
             self._waiting.append(_Entry(body, opens, future))
-            self._wake.notify()
+            self._under_way += 1 if opens is not None else -1
+            self._urgent += opens is not None
+            # An ending goes with the next commit; somebody has to look after the first one.
+            if opens is not None or len(self._waiting) == 1:
+                self._wake.notify()
         return future
 
     def _void(self, exchange_ids: Sequence[str]) -> None:
@@ -208,7 +226,9 @@ class Audit:
         try:
             while (batch := self._take()) is not None:
                 self._in_hand = batch
-                self._answer(batch, self._attempt(batch))
+                error = self._attempt(batch)
+                self._failed = error is not None
+                self._answer(batch, error)
                 self._in_hand = ()
             self._finish()
         finally:
@@ -222,9 +242,24 @@ class Audit:
                     return ()
             if not self._waiting:
                 return None
+            self._gather()
             batch = [entry for entry in self._waiting if not entry.abandoned]
+            self._under_way -= len(self._waiting) - len(batch)
             self._waiting.clear()
+            self._urgent = 0
             return batch
+
+    def _gather(self) -> None:
+        """Wait for what the commit can take along: its cost is the same for one record and for many."""
+        limits, began = self._limits, time.monotonic()
+        while not self._closing:
+            if self._urgent == 0:
+                wait_s = limits.linger_s
+            else:
+                wait_s = limits.gather_s if self._under_way > self._urgent else 0.0
+            left_s = began + wait_s - time.monotonic()
+            if left_s <= 0 or not self._wake.wait(left_s):
+                return
 
     def _due_in(self) -> float | None:
         if not self._tip.unsigned and self._unfiled is None and not self._owed:

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
+import os
 import signal
 import sys
-import tempfile
 import textwrap
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from importlib import resources
 from pathlib import Path
 
 import aiohttp
+from starlette.types import ASGIApp
 
 from guards.base import Part, Passage
 from guards.registry import Guard
 from policies.loader import load_policy
 from policies.policy import Policy
-from server.compiling import compile_meaning
 from server.demo import stack
+from server.demo.playground import Playground
 from server.demo.proof import Asker, Run, as_json, prove
-from server.demo.sample import sample
-from server.settings import state_folder
+from server.demo.sample import Sample, sample
+from server.demo.working_policy import WorkingPolicy
+from server.pipeline import Gateway
+from server.settings import Settings
+from server.start import serve
 
 POLICY = Path(str(resources.files("policies").joinpath("examples", "demo.yaml")))
 
@@ -48,55 +50,58 @@ RUNS: tuple[tuple[str, bool, tuple[str, ...]], ...] = (
 
 
 def main(once: bool, as_one_json: bool, upstream: str | None, port: int = 8080) -> int:
-    """Run the tour, or with `once` the proof; return the exit status, 1 where a bar is missed."""
+    """Run the tour, or with `once` the proof; return the exit status, 1 where a bar is missed.
+
+    A signal at any time ends everything that was started: the status is then 0, of a proof 130.
+    """
+    # Both signals take one way out: an exception here, a cancelled task in an event loop.
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
-        if once:
-            return asyncio.run(_prove(as_one_json, upstream))
-        return asyncio.run(_tour(upstream, port))
+        return _prove(as_one_json, upstream) if once else _tour(upstream, port)
     except KeyboardInterrupt:
-        return 0
+        return 130 if once else 0
 
 
 # -- the proof ----------------------------------------------------------------------------------------
 
 
-async def _prove(as_one_json: bool, upstream: str | None) -> int:
+def _prove(as_one_json: bool, upstream: str | None) -> int:
     questions = sample(load_policy(POLICY))
     runs: dict[str, Run] = {}
-    with tempfile.TemporaryDirectory(prefix="lethe-demo-") as folder:
-        async with AsyncExitStack() as running:
-            url = await running.enter_async_context(stack.model() if upstream is None else _running(upstream))
-            name = await _model_name(url)
-            for run, is_deaf, options in RUNS:
-                async with AsyncExitStack() as these:
-                    behind = await these.enter_async_context(stack.deaf(url)) if is_deaf else url
-                    state = _state(Path(folder) / run)
-                    front = await these.enter_async_context(stack.gateway(POLICY, behind, state, *options))
-                    runs[run] = await prove(behind, front, questions, name, _progress, run)
-                _end_progress()
+    with stack.folder() as folder, stack.model() if upstream is None else nullcontext(upstream) as url:
+        name = asyncio.run(_model_name(url))
+        for run, is_deaf, options in RUNS:
+            port = stack.free_port()
+            behind = f"http://127.0.0.1:{port}/v1" if is_deaf else url
+            with stack.gateway(POLICY, behind, stack.fresh_state(folder / run), *options) as front:
+                relay = stack.deaf(url, port) if is_deaf else nullcontext()
+                runs[run] = asyncio.run(_prove_one(run, relay, behind, front, questions, name))
+            _end_progress()
     print(as_json(runs) if as_one_json else "\n".join(_lines(runs)))
     return 0 if all(run.holds for run in runs.values()) else 1
 
 
-def _state(folder: Path) -> Path:
-    """Return a fresh state folder that has this machine's exported encoder, where there is one."""
-    folder.mkdir(parents=True)
-    for kept in ("encoders", "retain"):
-        if (state_folder() / kept).is_dir():
-            shutil.copytree(state_folder() / kept, folder / kept)
-    return folder
-
-
-@asynccontextmanager
-async def _running(url: str) -> AsyncIterator[str]:
-    """A server that somebody else runs."""
-    yield url
+async def _prove_one(
+    run: str,
+    relay: AbstractAsyncContextManager[None],
+    behind: str,
+    front: str,
+    questions: Sample,
+    name: str,
+) -> Run:
+    async with relay:
+        return await prove(behind, front, questions, name, _progress, run)
 
 
 async def _model_name(url: str) -> str:
-    async with aiohttp.ClientSession() as session, session.get(f"{url}/models") as response:
-        listed = await response.json()
-    name: str = listed["data"][0]["id"]
+    """Return the first model that is served at `url`.  Raises StartFailed."""
+    try:
+        timeout = aiohttp.ClientTimeout(total=20)
+        async with aiohttp.request("GET", f"{url}/models", timeout=timeout) as response:
+            listed = await response.json()
+        name: str = listed["data"][0]["id"]
+    except (aiohttp.ClientError, OSError, ValueError, LookupError, TypeError):
+        raise stack.StartFailed(f"{url}: no model answers at /models; a URL that ends in /v1") from None
     return name
 
 
@@ -129,30 +134,39 @@ def _lines(runs: dict[str, Run]) -> list[str]:
 # -- the tour -----------------------------------------------------------------------------------------
 
 
-async def _tour(upstream: str | None, port: int) -> int:
-    policy = load_policy(POLICY)
+def _tour(upstream: str | None, port: int) -> int:
+    # The demo is the same for everybody, whatever their gateway is set to; above all, it stays on loopback.
+    for name in [name for name in os.environ if name.startswith("LETHE_") and name != "LETHE_TRACEBACK"]:
+        del os.environ[name]
     _say("Starting the demo model and the gateway in front of it (the first start takes a minute) …")
-    async with AsyncExitStack() as running:
-        url = await running.enter_async_context(stack.model() if upstream is None else _running(upstream))
-        state = state_folder()
-        front = await running.enter_async_context(stack.gateway(POLICY, url, state, port=port))
-        await _ask_all(policy, url, front, state)
-        _say(_GOES_ON.format(policy=POLICY, front=front, url=url, model=await _model_name(url)))
-        await _until_stopped()
-    return 0
+    with stack.folder() as folder, stack.upstream_and_encoder(upstream) as url:
+        name = asyncio.run(_model_name(url))
+        working, state = WorkingPolicy(folder, POLICY), stack.fresh_state(folder / "state")
+        settings = Settings(
+            policy=working.path, upstream=url, state=state, port=port or stack.free_port(), admin_port=0
+        )
+        telling: list[asyncio.Task[None]] = []
+
+        def around(gateway: Gateway, app: ASGIApp) -> ASGIApp:
+            # It asks over the wire like anybody, and waits there until the gateway takes questions.
+            telling.append(asyncio.create_task(_tell(gateway.guard, url, settings.port, name, working.path)))
+            return Playground(app, gateway, working, state / "audit.sqlite", name)
+
+        return serve(settings, around=around)
 
 
-async def _ask_all(policy: Policy, url: str, front: str, state: Path) -> None:
-    guard = Guard(policy, await asyncio.to_thread(compile_meaning, policy, state))
-    name = await _model_name(url)
+async def _tell(guard: Guard, url: str, port: int, name: str, policy: Path) -> None:
+    front = f"http://127.0.0.1:{port}/v1"
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
             for text in QUESTIONS:
                 alone = await Asker(session, url, name).ask(text, streaming=True)
                 through = await Asker(session, front, name).ask(text, streaming=True)
-                _say(_side_by_side(text, alone.text, through.text, await _found(guard, policy, text)))
-    finally:
-        guard.close()
+                found = await _found(guard, guard.policy, text)
+                _say(_side_by_side(text, alone.text, through.text, found))
+    except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as error:
+        _say(f"\nThe tour broke off ({type(error).__name__}); the page goes on.")
+    _say(_GOES_ON.format(policy=policy, port=port, url=url, model=name))
 
 
 async def _found(guard: Guard, policy: Policy, text: str) -> str:
@@ -181,21 +195,15 @@ def _side_by_side(text: str, alone: str, through: str, found: str) -> str:
 
 
 _GOES_ON = """
-Lethe goes on serving at {front}; the model alone is at {url}. Try:
+Open http://127.0.0.1:{port}/ to ask for yourself, and to change the policy while it is in force.
 
-  curl -s {front}/chat/completions -H 'content-type: application/json' \\
+The same by hand, through Lethe; the model alone is at {url}:
+
+  curl -s http://127.0.0.1:{port}/v1/chat/completions -H 'content-type: application/json' \\
     -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Who is Odalys Vennaker?"}}]}}'
 
-The policy is {policy}: copy it, change it, `lethe serve --policy … --upstream demo`.
-Ctrl-C ends both."""
-
-
-async def _until_stopped() -> None:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, stopped.set)
-    await stopped.wait()
+The policy in force is a copy at {policy}; a change to it counts at once.
+Ctrl-C ends everything."""
 
 
 def _say(text: str) -> None:

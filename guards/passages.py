@@ -1,0 +1,235 @@
+"""What each passage of a request holds, found once: a passage that was read before costs a hash.
+
+A conversation sends its whole history with every turn.  What was found in a passage depends on its text and
+the policy alone, so it is kept, by a keyed hash and without any text, for as long as the policy is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from array import array
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from guards.base import Finding, Part, Passage, ScanError
+from guards.literal import Literals, name_parts
+from policies.policy import Policy
+from policies.relations import Lexicon
+from policies.text import Folded, fold, sentences
+
+if TYPE_CHECKING:
+    from guards.meaning import Meaning
+
+MAX_MEANING_TEXTS = 400
+"""Sentences of one request that are encoded at most, those of passages read before not counted; a request
+with more is refused, never left unchecked."""
+INLINE_CHARS = 20_000
+"""More text than this is read on a thread, so that the event loop goes on."""
+
+_MIN_PART = 4
+"""Shorter words of names ('Lee', 'Ana', 'von') are found in full names only."""
+_TITLES = frozenset("mr mrs ms miss dr prof professor sir lady lord madam doctor".split())
+_CACHED = 8_192
+_CACHED_CHARS = 200
+"""Shorter passages are read anew, where nothing need be encoded: it costs no more than their hash."""
+
+
+class OverBudget(ScanError):
+    """The request holds more text than may be checked; it is refused, never passed on unchecked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one text holds, whichever passage it stands in; no part of the text itself."""
+
+    findings: tuple[Finding, ...]
+    words: int
+    head: int
+    """Up to where a literal that began before this text may end in it; its length, where it is short."""
+    tail: int
+    """From where on a literal may begin in this text that ends behind it; its length, where it is short."""
+    ends: Sequence[int] = ()
+    """Where its sentences end, if anything was found in it."""
+
+    def without(self, text: str, spans: Iterable[tuple[int, int]]) -> str:
+        """Return the text that this was seen in without the sentences that the spans lie in."""
+        ends = self.ends or _ends(text)
+        out: set[int] = set()
+        for start, end in spans:
+            out.update(range(bisect_right(ends, start), bisect_right(ends, max(start, end - 1)) + 1))
+        begins = [0, *ends]
+        return "".join(text[begins[at] : ends[at]] for at in range(len(ends)) if at not in out)
+
+
+class Passages:
+    """Finds targets in passages under one policy; remembers what it found by a keyed hash of the text."""
+
+    def __init__(self, policy: Policy, literals: Literals, meaning: Meaning | None, words: Lexicon) -> None:
+        self._literals = literals
+        self._meaning = meaning
+        self._words = words
+        self._names = [name_parts(target) for target in policy.targets]
+        self.parts: dict[str, set[int]] = {}
+        """Targets by the words of their names."""
+        for index, parts in enumerate(self._names):
+            for word in parts:
+                if len(word) >= _MIN_PART and word not in words.stop_words:
+                    self.parts.setdefault(word, set()).add(index)
+        self._key = secrets.token_bytes(32)
+        self._cache: OrderedDict[bytes, Seen] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_key", "_cache")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._key = secrets.token_bytes(32)
+        self._cache = OrderedDict()
+
+    async def read(self, passages: Sequence[Passage]) -> list[Seen]:
+        """Return what each passage holds, in their order.
+
+        Raises OverBudget where more sentences would have to be encoded than one request may bring, and
+        what the encoder raises.
+        """
+        keys = [self._hash(passage.text) for passage in passages]
+        known = {key: self._cache[key] for key in keys if key is not None and key in self._cache}
+        fresh = {
+            key if key is not None else place: passage.text
+            for place, (key, passage) in enumerate(zip(keys, passages, strict=True))
+            if key not in known
+        }
+        texts = list(fresh.values())
+        meant = await self._by_meaning(texts) if self._meaning is not None else [[] for _ in texts]
+        if sum(map(len, texts)) <= INLINE_CHARS:
+            read = self._literally(texts)
+        else:
+            read = await asyncio.to_thread(self._literally, texts)
+        new: dict[bytes | int, Seen] = {
+            place: seen if not found else replace(
+                seen, findings=(*seen.findings, *found), ends=seen.ends or _ends(text)
+            )
+            for (place, text), seen, found in zip(fresh.items(), read, meant, strict=True)
+        }
+        self._remember({**known, **{key: seen for key, seen in new.items() if isinstance(key, bytes)}})
+        return [
+            known[key] if key in known else new[place if key is None else key]
+            for place, key in enumerate(keys)
+        ]
+
+    def _hash(self, text: str) -> bytes | None:
+        """Return what a text is remembered by; None where it is not worth it."""
+        if self._meaning is None and len(text) < _CACHED_CHARS:
+            return None
+        # Keyed by a secret of this process: the cache of a dumped process tells nobody what was asked.
+        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), key=self._key, digest_size=16).digest()
+
+    def _remember(self, seen: dict[bytes, Seen]) -> None:
+        for key, each in seen.items():
+            self._cache[key] = each
+            self._cache.move_to_end(key)
+        while len(self._cache) > _CACHED:
+            self._cache.popitem(last=False)
+
+    async def _by_meaning(self, texts: Sequence[str]) -> list[list[Finding]]:
+        assert self._meaning is not None
+        places = [(at, *span) for at, text in enumerate(texts) for span in _meaning_spans(text)]
+        if len(places) > MAX_MEANING_TEXTS:
+            raise OverBudget("too many sentences to check by meaning")
+        found: list[list[Finding]] = [[] for _ in texts]
+        if places:
+            judged = await self._meaning.find([texts[at][start:end] for at, start, end in places])
+            for (at, start, end), findings in zip(places, judged, strict=True):
+                found[at] += [replace(each, start=start, end=end) for each in findings]
+        return found
+
+    def _literally(self, texts: Sequence[str]) -> list[Seen]:
+        return [self._seen(text, fold(text)) for text in texts]
+
+    def _seen(self, text: str, folded: Folded) -> Seen:
+        findings = [found for _, found in self._literals.matches(folded)]
+        words = folded.text.split()
+        if not self.parts.keys().isdisjoint(words):
+            findings += self._name_parts(text, folded)
+        reach = self._literals.max_chars
+        ends = _ends(text) if findings else ()
+        if len(folded.text) <= 2 * reach:
+            return Seen(tuple(findings), len(words), len(text), len(text), ends)
+        head = folded.spans[folded.word_at(reach)][1]
+        tail = folded.spans[folded.word_at(len(folded.text) - reach)][0]
+        return Seen(tuple(findings), len(words), head, tail, ends)
+
+    def _name_parts(self, text: str, folded: Folded) -> Iterator[Finding]:
+        """Find words of names in runs of capitalised words that hold no other name's."""
+        for run in _runs(text, folded):
+            words = {word for word, _ in run} - self._words.stop_words - _TITLES
+            targets = {target for word in words for target in self.parts.get(word, ())}
+            own = {target for target in targets if self._names[target] >= words}
+            for word, span in run:
+                for target in sorted(self.parts.get(word, set()) & own):
+                    yield Finding(target, "literal", Part.NAME_PART, *span)
+
+    def across(self, passages: Sequence[Passage], seen: Sequence[Seen]) -> list[Finding]:
+        """Find what begins in one of the user's messages and ends in another; it counts where it ends."""
+        said = [pair for pair in zip(passages, seen, strict=True) if pair[0].role == "user"]
+        if len(said) < 2 or not self._literals.max_chars:
+            return []
+        edges = [edge for number, pair in enumerate(said) for edge in _edges(number, *pair)]
+        joined = "\n".join(text for _, _, text in edges)
+        starts, at = [], 0
+        for _, _, text in edges:
+            starts.append(at)
+            at += len(text) + 1
+        findings: list[Finding] = []
+        for each in self._literals.find(joined):
+            first, last = _place(starts, each.start), _place(starts, each.end - 1)
+            number, offset, _ = edges[last]
+            if edges[first][0] < number:
+                end = offset + each.end - starts[last]
+                via = (said[number][0].path, "messages joined")
+                findings.append(replace(each, start=0, end=end, via=via))
+        return findings
+
+
+def _ends(text: str) -> Sequence[int]:
+    return array("L", (end for _, end in sentences(text)))
+
+
+def _edges(number: int, passage: Passage, seen: Seen) -> Iterator[tuple[int, int, str]]:
+    """Yield (number, offset, text) of the parts of a message that a literal across its border may touch."""
+    if seen.head >= seen.tail:
+        yield number, 0, passage.text
+    else:
+        yield number, 0, passage.text[: seen.head]
+        yield number, seen.tail, passage.text[seen.tail :]
+
+
+def _place(starts: Sequence[int], position: int) -> int:
+    return bisect_right(starts, position) - 1
+
+
+def _runs(text: str, folded: Folded) -> Iterator[list[tuple[str, tuple[int, int]]]]:
+    """Yield the runs of adjacent capitalised words, folded, with their places; each word where none is."""
+    cased = text != text.lower()
+    run: list[tuple[str, tuple[int, int]]] = []
+    for word, span in zip(folded.text.split(), folded.spans, strict=True):
+        if run and (cased and text[run[-1][1][1] : span[0]].strip(" -") or not text[span[0]].isupper()):
+            yield run
+            run = []
+        if text[span[0]].isupper() or not cased:
+            run.append((word, span))
+    if run:
+        yield run
+
+
+def _meaning_spans(text: str) -> list[tuple[int, int]]:
+    """Return each sentence that has a word, and the whole text where it is several but still short."""
+    spans = [span for span in sentences(text) if fold(text[slice(*span)]).text != " "]
+    if len(spans) > 1 and len(text) <= 600:
+        spans.append((0, len(text)))
+    return spans

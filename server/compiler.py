@@ -1,0 +1,251 @@
+"""The process that compiles policies, so that those that serve only load what comes of it.
+
+    the file's bytes ──▶ names, values, patterns, and the meaning known before ──▶ the first artefact
+                     ──▶ what `like` examples are new is encoded, all is calibrated ──▶ the whole one
+
+It is kept warm: its interpreter, its encoder and the vectors of examples are what a new target would wait
+for.  It gives a build by meaning up as soon as another policy waits; when it dies, another one is started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import socket
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guards.registry import Guard
+from policies.discretion import discreet
+from policies.loader import policy_of
+from policies.policy import Policy
+from policies.problems import PolicyError, Problem
+from server.artefact import Artefact, packed, unpacked
+from server.messages import Line, PlainLine, Said
+from server.processes import SPAWN, be_quiet, exited, kill_group, lead_a_group
+
+if TYPE_CHECKING:
+    from guards.meaning import Meaning
+
+log = logging.getLogger("lethe")
+
+_RESTART_S = 1.0
+
+
+class Refused(Exception):
+    """What was to be compiled is no policy that can be enforced; nothing of it is wrong but the file."""
+
+    def __init__(self, line: str, text: str) -> None:
+        """line: for a log, without a word of the policy.  text: for who started the server, on a terminal."""
+        super().__init__(line)
+        self.line = line
+        self.text = text
+
+
+class NotCompiled(Exception):
+    """It could not be found out whether it is a policy; another try may help.  The message is for a log."""
+
+
+class Compiler:
+    """The compiling process, as its parent sees it."""
+
+    def __init__(self, state: Path, encoder: str | None) -> None:
+        self._source = state, encoder
+        self._process: BaseProcess | None = None
+        self._line: Line | None = None
+        self._replies: asyncio.Queue[tuple[Said, bytes] | None] = asyncio.Queue()
+        self._job = 0
+        self._informed = False
+        """Whether the process has been told of a policy in force, or has compiled one itself."""
+        self._keeping: asyncio.Task[None] | None = None
+        self._up = asyncio.Event()
+
+    async def start(self) -> None:
+        """Start the process, and another one whenever it has died."""
+        await self._spawn()
+        self._keeping = asyncio.create_task(self._keep())
+
+    async def begin(self, data: bytes, path: Path, *, base: bytes, only_whole: bool) -> None:
+        """Have a policy file's bytes compiled; whatever was being compiled before is given up.
+
+        base: the artefact in force, or nothing: what it knows by meaning is used again.
+        only_whole: whether the first artefact is left out, since it is in force or nothing would use it.
+        """
+        self._job += 1
+        self._replies = asyncio.Queue()
+        await self._up.wait()
+        assert self._line is not None
+        try:
+            if base and not self._informed:
+                await self._line.say({"do": "know"}, base)
+            self._informed = True
+            said = {"do": "compile", "job": self._job, "file": str(path), "only_whole": only_whole}
+            await self._line.say(said, data)
+        except OSError:
+            self._replies.put_nowait(None)
+
+    async def artefact(self) -> Artefact:
+        """Return the next artefact of what was begun; the last is whole.  Raises Refused or NotCompiled."""
+        reply = await self._replies.get()
+        if reply is None:
+            raise NotCompiled("the process that compiles policies died")
+        said, data = reply
+        if "refused" in said:
+            raise Refused(said["refused"], said["text"])
+        if "failed" in said:
+            raise NotCompiled(said["failed"])
+        about = {name: said[name] for name in ("digest", "name", "targets", "whole", "flawed")}
+        return Artefact(**about, data=data)
+
+    async def stop(self) -> None:
+        """End the process at once, with whatever it has started; what it was doing is lost."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+        if self._process is not None and self._process.pid is not None:
+            kill_group(self._process)
+            await exited(self._process)
+            self._process.join()
+        if self._line is not None:
+            self._line.close()
+
+    async def _spawn(self) -> None:
+        ours, theirs = socket.socketpair()
+        self._process = SPAWN.Process(target=_compile_for_ever, args=(theirs, *self._source), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._line = await Line.over(ours)
+        self._informed = False
+        self._up.set()
+
+    async def _keep(self) -> None:
+        while True:
+            assert self._line is not None and self._process is not None
+            while (reply := await self._line.hear()) is not None:
+                if reply[0].get("job") == self._job:
+                    self._replies.put_nowait(reply)
+            self._up.clear()
+            self._replies.put_nowait(None)
+            kill_group(self._process)
+            await exited(self._process)
+            self._process.join()
+            self._line.close()
+            await asyncio.sleep(_RESTART_S)
+            log.warning("the process that compiles policies died; starting another")
+            await self._spawn()
+
+
+# -- the process itself -----------------------------------------------------------------------------------
+
+
+def _compile_for_ever(theirs: socket.socket, state: Path, encoder: str | None) -> None:
+    lead_a_group()
+    be_quiet()
+    _Bench(PlainLine(theirs), state, encoder).work()
+
+
+class _Superseded(Exception):
+    """Something else is to be done."""
+
+
+class _Bench:
+    """Where policies are compiled, one after the other."""
+
+    def __init__(self, line: PlainLine, state: Path, encoder: str | None) -> None:
+        self._line = line
+        self._state = state
+        self._encoder = encoder
+        self._meaning: Meaning | None = None
+        """The last that was made: where the next one begins."""
+        self._maker: Any = None
+
+    def work(self) -> None:
+        """Do what is asked until nobody asks any more."""
+        while (asked := self._line.hear()) is not None:
+            said, data = asked
+            # Whatever goes wrong goes to the parent, in words that quote nothing; a traceback would.
+            with contextlib.suppress(OSError):
+                if said["do"] == "know":
+                    self._know(data)
+                else:
+                    self._compile(said, data)
+
+    def _know(self, data: bytes) -> None:
+        with contextlib.suppress(Exception):  # without it all is encoded anew, which takes longer
+            self._meaning = unpacked(data).meaning
+
+    def _compile(self, said: Said, data: bytes) -> None:
+        gc.disable()
+        try:
+            policy = policy_of(data, said["file"])
+            self._make(policy, said)
+        except PolicyError as error:
+            self._line.say({"job": said["job"], "refused": discreet(error), "text": str(error)})
+        except _Superseded:
+            pass
+        except Exception as error:  # noqa: BLE001  (what it is of no type tells more than its type)
+            self._line.say({"job": said["job"], "failed": _failure(error)})
+        finally:
+            gc.enable()
+
+    def _make(self, policy: Policy, said: Said) -> None:
+        if policy.uses_meaning:
+            _refuse_rate(policy, said["file"])
+        known = self._meaning if policy.uses_meaning else None
+        carried = None if known is None else known.carried(policy)
+        whole = not policy.uses_meaning or (known is not None and known.serves(policy))
+        if whole or not said["only_whole"]:
+            missing = _with_examples(policy) if known is None else known.missing(policy)
+            self._send(said, Guard(policy, carried, pending=frozenset() if whole else missing), whole)
+        if not whole:
+            self._meaning = self._built(policy)
+            self._send(said, Guard(policy, self._meaning), True)
+
+    def _built(self, policy: Policy) -> Meaning:
+        from server.compiling import MeaningMaker
+
+        if self._maker is None:
+            self._maker = MeaningMaker(self._state, self._encoder, self._give_way)
+        meaning: Meaning = self._maker.make(policy)
+        return meaning
+
+    def _give_way(self) -> None:
+        if self._line.waiting():
+            raise _Superseded
+
+    def _send(self, said: Said, guard: Guard, whole: bool) -> None:
+        policy, meaning = guard.policy, guard.meaning
+        about = {
+            "digest": policy.digest,
+            "name": policy.name,
+            "targets": len(policy.targets),
+            "whole": whole,
+            "flawed": 0 if meaning is None else len(meaning.problems),
+        }
+        self._line.say({"job": said["job"], **about}, packed(guard))
+
+
+def _refuse_rate(policy: Policy, file: str) -> None:
+    """Raise PolicyError where no threshold can promise what the policy asks for."""
+    from policies.calibrate import conformal_rank, retain_sentences
+
+    try:
+        conformal_rank(len(retain_sentences()), policy.retain_fpr)
+    except ValueError as error:
+        message = f"is out of range; {error}"
+        raise PolicyError([Problem(file, 0, 0, "defaults.retain_fpr", None, message)]) from None
+
+
+def _with_examples(policy: Policy) -> frozenset[str]:
+    return frozenset(target.id for target in policy.targets if target.like)
+
+
+def _failure(error: Exception) -> str:
+    from guards.base import EncoderUnavailable
+
+    # Our own errors say what an operator can do, and quote no example.
+    own = isinstance(error, EncoderUnavailable)
+    return f"it cannot be compiled: {error if own else type(error).__name__}"

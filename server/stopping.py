@@ -1,0 +1,48 @@
+"""Ending an exchange from outside, wherever it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from server.errors import GuardUnavailable
+
+_T = TypeVar("_T")
+
+
+class Stop:
+    """Whether an exchange was told to stop; its work is done through `unless_told`, in one task."""
+
+    def __init__(self) -> None:
+        self.told = False
+        self._task: asyncio.Task[Any] | None = None
+        """The task that is inside the exchange just now; None between two parts."""
+        self._interrupted = False
+
+    async def unless_told(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        """Do a piece of the work, and end it where it is once the exchange is told to stop.
+
+        Raises what the work raises, or GuardUnavailable where the exchange was told.
+        """
+        if self.told:
+            raise GuardUnavailable
+        self._task = task = asyncio.current_task()
+        try:
+            return await work()
+        except BaseException:
+            # A task that somebody else cancelled as well stays cancelled.
+            if self._interrupted and task is not None and task.uncancel() == 0:
+                raise GuardUnavailable from None
+            raise
+        finally:
+            self._task = None
+
+    def tell(self) -> bool:
+        """Tell it; return whether work was under way, which then fails with CancelledError."""
+        self.told = True
+        if self._task is None:
+            return False
+        self._interrupted = True
+        self._task.cancel()
+        return True
