@@ -19,7 +19,8 @@ import faiss
 import numpy as np
 
 from guards.base import EncoderUnavailable, Finding, Part
-from guards.encoder import Encoder, EncoderThread, Vectors
+from guards.encoder import Encoder, Vectors
+from guards.encoder_thread import EncoderThread
 from guards.retain import Retain
 from guards.scoring import Scores, Targets, score_texts
 from policies.calibrate import conformal_threshold, raise_thresholds

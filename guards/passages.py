@@ -111,9 +111,9 @@ class Passages:
         else:
             read = await asyncio.to_thread(self._literally, texts)
         new: dict[bytes | int, Seen] = {
-            place: seen if not found else replace(
-                seen, findings=(*seen.findings, *found), ends=seen.ends or _ends(text)
-            )
+            place: seen
+            if not found
+            else replace(seen, findings=(*seen.findings, *found), ends=seen.ends or _ends(text))
             for (place, text), seen, found in zip(fresh.items(), read, meant, strict=True)
         }
         self._remember({**known, **{key: seen for key, seen in new.items() if isinstance(key, bytes)}})

@@ -16,7 +16,7 @@ from policies.policy import Policy
 from policies.relations import lexicon
 
 if TYPE_CHECKING:
-    from guards.encoder import EncoderThread
+    from guards.encoder_thread import EncoderThread
     from guards.meaning import Meaning
 
 SCANS: dict[str, Callable[[Policy], Compiled]] = {"literal": Literals, "pattern": Patterns}

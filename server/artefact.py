@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from guards.registry import Guard
 
 if TYPE_CHECKING:
-    from guards.encoder import EncoderThread
+    from guards.encoder_thread import EncoderThread
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,8 @@ class Encoding:
         """Return the encoder's thread.  Blocks while it is loaded; raises EncoderUnavailable."""
         with self._loading:
             if self._thread is None:
-                from guards.encoder import EncoderThread, load_encoder
+                from guards.encoder import load_encoder
+                from guards.encoder_thread import EncoderThread
 
                 self._thread = EncoderThread(load_encoder(*self._source))
             return self._thread

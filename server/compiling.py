@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from guards.encoder import EncoderThread, load_encoder
+from guards.encoder import load_encoder
+from guards.encoder_thread import EncoderThread
 from guards.meaning import Meaning
 from guards.retain import Retain
 from guards.vectors import RememberingEncoder

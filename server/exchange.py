@@ -8,9 +8,10 @@ allow-listed) and answers deltas into its own JSON.  Nothing here knows an endpo
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from guards.base import Arms, Channel, Passage, Plan, Ruling
@@ -71,6 +72,15 @@ class Delta(NamedTuple):
     tool_name: str | None = None
     tool_arguments: str = ""
     finish_reason: str | None = None
+
+
+def joined(steps: Iterable[Delta]) -> Iterator[Delta]:
+    """Yield the steps with the texts of each channel's run of them joined: one look does for all."""
+    for (choice, channel), run in groupby(steps, key=lambda delta: (delta.choice, delta.channel)):
+        if channel is None:
+            yield from run
+        else:
+            yield Delta(choice, channel, "".join(delta.text for delta in run))
 
 
 @dataclass(frozen=True, slots=True)

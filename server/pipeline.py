@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 from weakref import WeakSet
 
@@ -15,15 +15,35 @@ from guards.registry import Guard
 from policies.policy import Policy
 from server.artefact import Artefact, Encoding
 from server.audit import Audit
-from server.exchange import Exchange, Question
+from server.exchange import Exchange, Part, Question
 from server.keys import installation_key
 from server.metrics import Metrics
 from server.reload import PolicyState
-from server.run import Released, Run
+from server.run import Run
 from server.settings import Settings
 from server.upstream import Upstream, connect
 
 log = logging.getLogger("lethe")
+
+
+class Released:
+    """The parts of one answer.  Must be closed, whether it was read or not."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._parts = run.parts()
+
+    def __aiter__(self) -> AsyncIterator[Part]:
+        return self
+
+    async def __anext__(self) -> Part:
+        return await self._run.stopping.unless_told(self._parts.__anext__)
+
+    async def aclose(self) -> None:
+        """End the exchange where it is; harmless after its end."""
+        await self._parts.aclose()
+        # A generator that was never begun runs none of its own cleaning up.
+        await self._run.end_with(asyncio.CancelledError())
 
 
 class Gateway:

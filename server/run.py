@@ -12,9 +12,8 @@ import asyncio
 import hashlib
 import hmac
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing, contextmanager
-from itertools import groupby
 from typing import Any, Protocol
 
 import anyio
@@ -26,6 +25,7 @@ from guards.releaser import Releaser
 from server.api.chat import deltas
 from server.api.json_body import json_texts
 from server.audit import Audit, AuditError, Opened
+from server.ending import ending_of
 from server.errors import (
     GatewayError,
     GuardUnavailable,
@@ -34,7 +34,7 @@ from server.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from server.exchange import Delta, Ending, Exchange, Part, ToolCall
+from server.exchange import Delta, Exchange, Part, ToolCall, joined
 from server.limits import Limits
 from server.masking import masked
 from server.metrics import Metrics
@@ -215,7 +215,7 @@ class Run:
         with _checked():
             assert self._releaser is not None
             held = 0
-            for delta in _joined(steps):
+            for delta in joined(steps):
                 choice = self._choices[delta.choice]
                 if delta.tool_index is not None:
                     choice.tools.add(delta)
@@ -334,7 +334,7 @@ class Run:
             error = GuardUnavailable()
         if isinstance(error, UpstreamFailed | UpstreamUnreachable | UpstreamTimeout):
             gateway.metrics.upstream_failed(error.code or "upstream_error")
-        exchange.ending, exchange.reason = _ending(error, exchange, self._changed())
+        exchange.ending, exchange.reason = ending_of(error, exchange, self._changed())
         if self._releaser is not None:
             exchange.rulings = self._releaser.rulings
         with anyio.CancelScope(shield=True):
@@ -393,35 +393,6 @@ class _Choice:
         self.spoke = False
 
 
-class Released:
-    """The parts of one answer.  Must be closed, whether it was read or not."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._parts = run.parts()
-
-    def __aiter__(self) -> AsyncIterator[Part]:
-        return self
-
-    async def __anext__(self) -> Part:
-        return await self._run.stopping.unless_told(self._parts.__anext__)
-
-    async def aclose(self) -> None:
-        """End the exchange where it is; harmless after its end."""
-        await self._parts.aclose()
-        # A generator that was never begun runs none of its own cleaning up.
-        await self._run.end_with(asyncio.CancelledError())
-
-
-def _joined(steps: Iterable[Delta]) -> Iterator[Delta]:
-    """Yield the steps with the texts of each channel's run of them joined: one look does for all."""
-    for (choice, channel), run in groupby(steps, key=lambda delta: (delta.choice, delta.channel)):
-        if channel is None:
-            yield from run
-        else:
-            yield Delta(choice, channel, "".join(delta.text for delta in run))
-
-
 @contextmanager
 def _checked() -> Iterator[None]:
     """Turn whatever a guard raises into a stop: text that was not checked to the end never leaves."""
@@ -432,15 +403,3 @@ def _checked() -> Iterator[None]:
     except Exception as error:
         # Not chained in a message: a scan's own words may quote what it was shown.
         raise GuardUnavailable from error
-
-
-def _ending(error: BaseException | None, exchange: Exchange, changed: bool) -> tuple[Ending, str]:
-    if error is None:
-        return (Ending.ANSWERED, "ruled") if changed else (Ending.COMPLETED, "")
-    if isinstance(error, (GuardUnavailable, ScanError)):
-        return Ending.STOPPED, exchange.reason or "guard"
-    if isinstance(error, GatewayError):
-        return Ending.FAILED, error.code or "error"
-    if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
-        return Ending.ABORTED, "gone"
-    return Ending.FAILED, "error"

@@ -14,7 +14,8 @@ import openai
 import pytest
 
 from guards.base import EncoderUnavailable, Stance
-from guards.encoder import EncoderThread, HashingEncoder
+from guards.encoder import HashingEncoder
+from guards.encoder_thread import EncoderThread
 from guards.meaning import Meaning
 from guards.registry import Guard
 from guards.retain import Retain

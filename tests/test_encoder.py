@@ -22,7 +22,8 @@ import guards.encoder
 import guards.retain
 from guards import exports
 from guards.base import EncoderUnavailable
-from guards.encoder import EncoderThread, HashingEncoder, OnnxEncoder, Vectors, export_encoder, load_encoder
+from guards.encoder import HashingEncoder, OnnxEncoder, Vectors, export_encoder, load_encoder
+from guards.encoder_thread import EncoderThread
 from guards.retain import Retain
 
 

@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from guards.base import Close, Finding, Progress
-from guards.encoder import EncoderThread, HashingEncoder
+from guards.encoder import HashingEncoder
+from guards.encoder_thread import EncoderThread
 from guards.literal import Literals
 from guards.meaning import Meaning, Retain
 from guards.registry import Guard

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 import guards.meaning
 from guards.base import EncoderUnavailable, Part
-from guards.encoder import EncoderThread, HashingEncoder, OnnxEncoder, Vectors, load_encoder
+from guards.encoder import HashingEncoder, OnnxEncoder, Vectors, load_encoder
+from guards.encoder_thread import EncoderThread
 from guards.meaning import Meaning, Retain
 from policies.calibrate import retain_sentences
 from policies.policy import Kind, Policy, Target

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guards.base import Passage
-from guards.encoder import EncoderThread, HashingEncoder
+from guards.encoder import HashingEncoder
+from guards.encoder_thread import EncoderThread
 from guards.literal import Literals
 from guards.meaning import Meaning
 from guards.passages import MAX_MEANING_TEXTS, OverBudget, Passages

@@ -20,6 +20,7 @@ import pytest
 
 from guards.encoder import load_encoder
 from server.audit import verify
+from server.parent import Backoff
 from tests.fake_upstream import DONE, Script, chunk, raw, say
 from tests.lethe_process import POLICY, ROOT, STREAMED, Running, running
 
@@ -306,6 +307,25 @@ async def test_a_worker_that_dies_beside_a_broken_file_comes_back_with_the_good_
 async def serve(server: Running, workers: int) -> bool:
     async with server.client.get(f"{server.admin}/readyz") as response:
         return response.status == 200 and (await response.json())["workers"] == workers
+
+
+async def test_a_worker_that_cannot_start_again_is_tried_again_while_the_others_serve(tmp_path: Path) -> None:
+    async with running(tmp_path, say(ANSWER), "--workers", "2") as server:
+        key = tmp_path / "state" / "installation.key"
+        good = key.read_bytes()
+        key.write_bytes(b"short")
+        os.kill(server.workers()[0], signal.SIGKILL)
+        await server.said("not an installation key")
+        assert await server.ask() == ANSWER and await serve(server, 1)
+        key.write_bytes(good)
+        await until(lambda: serve(server, 2))
+        await end(server)
+
+
+def test_a_worker_that_dies_again_and_again_is_replaced_ever_more_slowly() -> None:
+    backoff = Backoff()
+    assert [round(backoff.delay_s(1), 1) for _ in range(9)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10]
+    assert backoff.delay_s(3600) == 0.1
 
 
 def entities(count: int) -> str:
