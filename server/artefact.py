@@ -41,10 +41,12 @@ def unpacked(data: bytes) -> Guard:
     # by socket pairs that exist between it, the parent and the workers alone: who could write there could run
     # code here anyway.  Nothing that was read from a file or from the network ever gets here.
     collecting = gc.isenabled()
-    # Every object here is new and alive: to look for garbage among them would only hold up the event loop.
+    # Every object of a guard is new and alive, and goes by itself when nobody has the guard any more.  To
+    # look for garbage among them, now or later, would only hold up the event loop: by 0.1 s and more.
     gc.disable()
     try:
         guard = pickle.loads(data)  # noqa: S301
+        gc.freeze()
     finally:
         if collecting:
             gc.enable()

@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
+from server.deadline import within
 from server.errors import RequestRejected, TooLarge, UnsupportedMedia
 from server.sse import COMMENT
 
@@ -92,8 +93,7 @@ class Client:
 
     async def _send(self, message: Message) -> None:
         try:
-            async with asyncio.timeout(self._send_s):
-                await self._deliver(message)
+            await within(self._send_s, self._deliver(message))  # type: ignore[arg-type]  # a coroutine's
         except (TimeoutError, OSError):
             raise ClientGone from None
 
@@ -111,15 +111,18 @@ async def read_body(scope: Scope, receive: Receive, limit: int, timeout_s: float
     length = headers.get(b"content-length", b"0")
     if not length.isdigit() or int(length[:20]) > limit:
         raise TooLarge
-    body = bytearray()
     try:
-        async with asyncio.timeout(timeout_s):
-            async for piece in _pieces(receive):
-                body += piece
-                if len(body) > limit:
-                    raise TooLarge
+        return await within(timeout_s, _collected(receive, limit))
     except TimeoutError:
         raise RequestRejected("The request took too long to arrive.") from None
+
+
+async def _collected(receive: Receive, limit: int) -> bytes:
+    body = bytearray()
+    async for piece in _pieces(receive):
+        body += piece
+        if len(body) > limit:
+            raise TooLarge
     return bytes(body)
 
 

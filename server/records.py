@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 
 from guards.base import Stance
@@ -49,7 +48,7 @@ def ended(exchange: Exchange, released: str, whole_s: float) -> Ended:
 
 
 def _hash(key: bytes, label: str, text: str) -> str:
-    return hmac.new(key, f"{label} {text}".encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+    return hmac.digest(key, f"{label} {text}".encode("utf-8", "surrogatepass"), "sha256").hex()
 
 
 def _micros(seconds: float) -> int:

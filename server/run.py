@@ -132,11 +132,9 @@ class Run:
             raise GuardUnavailable from error
 
     def _seed(self) -> bytes:
-        asked = hmac.new(self._gateway.key, self.exchange.policy_digest.encode(), hashlib.sha256)
-        for passage in self.exchange.question.passages:
-            if passage.current:
-                asked.update(passage.text.encode("utf-8", "surrogatepass") + b"\0")
-        return asked.digest()
+        asked = [passage.text for passage in self.exchange.question.passages if passage.current]
+        text = self.exchange.policy_digest + "".join(f"{each}\0" for each in asked)
+        return hmac.digest(self._gateway.key, text.encode("utf-8", "surrogatepass"), "sha256")
 
     def _body(self) -> dict[str, Any]:
         """Return the request as the upstream gets it: allow-listed fields, steered, limits held here."""
@@ -189,6 +187,7 @@ class Run:
             if not all(choice.finish for choice in self._choices):
                 raise
         await answer.aclose()
+        self._answer = None
         if not self._complete() and not all(choice.finish for choice in self._choices):
             raise UpstreamFailed
         yield await self._finish_all("stop")
@@ -337,13 +336,13 @@ class Run:
         exchange.ending, exchange.reason = ending_of(error, exchange, self._changed())
         if self._releaser is not None:
             exchange.rulings = self._releaser.rulings
-        with anyio.CancelScope(shield=True):
-            try:
-                if self._answer is not None:
+        try:
+            if self._answer is not None:
+                with anyio.CancelScope(shield=True):
                     await self._answer.aclose()
-            finally:
-                self._count()
-                self._record_end()
+        finally:
+            self._count()
+            self._record_end()
 
     def _record_end(self) -> None:
         if not self._opened:

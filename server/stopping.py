@@ -17,7 +17,9 @@ class Stop:
     def __init__(self) -> None:
         self.told = False
         self._task: asyncio.Task[Any] | None = None
-        """The task that is inside the exchange just now; None between two parts."""
+        """The task that does the work."""
+        self._inside = False
+        """Whether it is inside the exchange just now, and not between two parts."""
         self._interrupted = False
 
     async def unless_told(self, work: Callable[[], Awaitable[_T]]) -> _T:
@@ -27,21 +29,23 @@ class Stop:
         """
         if self.told:
             raise GuardUnavailable
-        self._task = task = asyncio.current_task()
+        if self._task is None:
+            self._task = asyncio.current_task()
+        self._inside = True
         try:
             return await work()
         except BaseException:
             # A task that somebody else cancelled as well stays cancelled.
-            if self._interrupted and task is not None and task.uncancel() == 0:
+            if self._interrupted and self._task is not None and self._task.uncancel() == 0:
                 raise GuardUnavailable from None
             raise
         finally:
-            self._task = None
+            self._inside = False
 
     def tell(self) -> bool:
         """Tell it; return whether work was under way, which then fails with CancelledError."""
         self.told = True
-        if self._task is None:
+        if self._task is None or not self._inside:
             return False
         self._interrupted = True
         self._task.cancel()

@@ -18,6 +18,7 @@ import aiohttp
 import orjson
 from pydantic import SecretStr
 
+from server.deadline import within
 from server.errors import GatewayError, UpstreamFailed, UpstreamTimeout, UpstreamUnreachable, upstream_error
 from server.settings import Settings
 from server.sse import DONE_DATA, Events
@@ -247,8 +248,10 @@ class _Body:
     async def _read(self, until: float) -> bytes:
         """Return the next bytes, or none at the end; `until` is in the loop's time."""
         try:
-            async with asyncio.timeout_at(min(until, self._deadline)):
-                data = await self._response.content.readany()
+            left_s = min(until, self._deadline) - asyncio.get_running_loop().time()
+            if left_s <= 0:
+                raise TimeoutError
+            data = await within(left_s, self._response.content.readany())
         except TimeoutError as error:
             raise UpstreamTimeout from error
         except (aiohttp.ClientError, OSError) as error:

@@ -139,6 +139,8 @@ def lethe_with_vllm(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]
         yield process, said(process, r"serving on (\S+)")
     finally:
         end_group(process)
+        assert process.stderr is not None
+        process.stderr.close()
 
 
 def said(process: subprocess.Popen[str], what: str) -> str:
