@@ -27,6 +27,10 @@ class _Compiled:
     compiled: regex.Pattern[str]
 
 
+_MAX_HEADS = 1_024
+"""A pattern with more beginnings is tried on every text."""
+
+
 class Patterns:
     """The compiled patterns of a policy; immutable, shared by every exchange under it."""
 
@@ -53,14 +57,18 @@ class _Heads:
     """Which patterns need be tried on a text: a look at it costs the same whatever their number."""
 
     def __init__(self, each: Sequence[frozenset[str]]) -> None:
-        self._begun: dict[str, tuple[int, ...]] = {}
+        self._always = {index for index, beginnings in enumerate(each) if len(beginnings) > _MAX_HEADS}
+        """Patterns that may begin with nearly anything: to look where would say nothing."""
+        self._begun: dict[str, list[int]] = {}
         """Patterns by the first character of their matches: the last one of a text may be such."""
-        whole: dict[str, tuple[int, ...]] = {}
+        whole: dict[str, list[int]] = {}
         for index, beginnings in enumerate(each):
+            if index in self._always:
+                continue
             for char in {head[0] for head in beginnings}:
-                self._begun[char] = (*self._begun.get(char, ()), index)
+                self._begun.setdefault(char, []).append(index)
             for head in beginnings:
-                whole[head] = (*whole.get(head, ()), index)
+                whole.setdefault(head, []).append(index)
         self._automaton = ahocorasick.Automaton()
         for head, patterns in whole.items():
             self._automaton.add_word(head, patterns)
@@ -69,9 +77,10 @@ class _Heads:
     def within(self, text: str) -> set[int]:
         """Return the patterns that may match, or begin to match, in `text`."""
         text = coarse(text)
-        found = set(self._begun.get(text[-1:], ()))
-        for _, patterns in self._automaton.iter(text):
-            found.update(patterns)
+        found = {*self._always, *self._begun.get(text[-1:], ())}
+        if len(self._automaton):
+            for _, patterns in self._automaton.iter(text):
+                found.update(patterns)
         return found
 
 

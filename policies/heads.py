@@ -67,10 +67,16 @@ def _times(inner: Node, count: int) -> frozenset[str]:
 
 
 def _joined(begun: frozenset[str], item: Node) -> frozenset[str]:
-    if all(len(head) == _WIDTH for head in begun):
+    """Return the beginnings of `begun` followed by `item`; no more work than there can be heads."""
+    whole = {head for head in begun if len(head) == _WIDTH}
+    if len(whole) == len(begun):
         return begun
     following = _begun(item)
-    return frozenset((head + more)[:_WIDTH] for head in begun for more in following)
+    if "" in begun:
+        whole |= following
+    # Behind one character only the first of what follows is in a head.
+    firsts = {more[:1] for more in following}
+    return frozenset(whole | {head + more for head in begun if len(head) == 1 for more in firsts})
 
 
 @lru_cache(maxsize=1024)

@@ -45,6 +45,21 @@ def test_the_heads_of_a_pattern_are_these(source: str, expected: set[str]) -> No
     assert heads(source) == expected
 
 
+@pytest.mark.parametrize(
+    "source", [r"\W?.{0,2}.{0,2}x", r"(?:.?|\w?){1,40}y", r"\w{1,4}[^a]{0,9}.z", r"." * 200]
+)
+def test_wide_classes_cost_no_more_than_the_heads_there_can_be(source: str) -> None:
+    # Without a bound on the products this would run for minutes.
+    assert len(heads(source)) <= 129 + 129**2
+
+
+def test_a_pattern_that_may_begin_with_anything_is_tried_on_every_text() -> None:
+    patterns = Patterns(
+        policy(*(target(f"p{i}", "pattern", pattern=Pattern(".{3}!", 0, 4, 0)) for i in range(300)))
+    )
+    assert {found.target for found in patterns.find("what!")} == set(range(300))
+
+
 def test_a_text_without_a_head_has_no_pattern_tried_however_many_there_are() -> None:
     many = [
         target(f"p{i}", "pattern", pattern=Pattern(rf"\bX{i:04d}-\d{{4}}\b", 0, 10, 1)) for i in range(500)
