@@ -17,6 +17,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import statistics
 import sys
@@ -122,28 +123,30 @@ class Client:
         self._session = session
         self._url = f"{url}/v1/chat/completions"
         self.seen: Counter[str] = Counter()
-        self.under_way = 0
+        self.failed: Counter[str] = Counter()
+        """Exchanges that failed, of the load and of what is measured, by how."""
 
     async def ask(self, question: str, *, streaming: bool = False) -> str:
         """Return all of an answer; '' where there was none."""
         body = {"model": "m", "messages": [{"role": "user", "content": question}], "stream": streaming}
-        self.under_way += 1
         try:
             async with self._session.post(self._url, json=body) as response:
                 text = await response.text()
-                return text if response.status == 200 and (not streaming or "[DONE]" in text) else ""
-        except (aiohttp.ClientError, TimeoutError):
-            return ""
-        finally:
-            self.under_way -= 1
+                if response.status == 200 and "error" not in text and ("[DONE]" in text or not streaming):
+                    return text
+                code = re.search(r'"code":"(\w+)"', text)
+                self.failed[f"{response.status} {code[1] if code else 'without a code'}"] += 1
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self.failed[type(error).__name__] += 1
+        return ""
 
     async def load(self, seed: int) -> None:
         """Ask for ever."""
         for question in kept(seed):
             text = await self.ask(question, streaming=seed % 2 == 0)
-            if not text or "error" in text:
-                self.seen["failed"] += 1
-            elif "So it ends." not in text:
+            if not text:
+                continue
+            if "So it ends." not in text:
                 self.seen["withheld"] += 1  # by mistake, of which a policy allows a share
             else:
                 self.seen["mixed" if text.count("Quintabel") == 1 else "whole"] += 1
@@ -251,8 +254,8 @@ async def answering(upstream: Upstream) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def run(given: argparse.Namespace) -> tuple[dict[str, list[float]], Counter[str], float]:
-    """Measure; return the seconds, what became of the exchanges of the load, and their rate."""
+async def run(given: argparse.Namespace) -> tuple[dict[str, list[float]], Client, float]:
+    """Measure; return the seconds, who put the load on, and exchanges a second."""
     upstream = Upstream()
     policy = policy_yaml(given.targets, meaning=True)
     connector = aiohttp.TCPConnector(limit=0)
@@ -268,7 +271,7 @@ async def run(given: argparse.Namespace) -> tuple[dict[str, list[float]], Counte
             for task in loading:
                 task.cancel()
             await asyncio.gather(*loading, return_exceptions=True)
-    return found, client.seen, rate
+    return found, client, rate
 
 
 def say(text: str) -> None:
@@ -277,7 +280,7 @@ def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def report(found: dict[str, list[float]], seen: Counter[str], rate: float) -> bool:
+def report(found: dict[str, list[float]], client: Client, rate: float) -> bool:
     """Print what was found; return whether all bars are met."""
     print("| from the save until | median | most | bar |\n|---|--:|--:|--:|")
     shown: dict[str, Any] = {}
@@ -288,10 +291,11 @@ def report(found: dict[str, list[float]], seen: Counter[str], rate: float) -> bo
             f"{statistics.median(each):.2f} s | {max(each):.2f} s | {'' if bar is None else f'{bar:.0f} s'}"
         )
         print(f"| {what} | {cells} |")
-    counts = {name: seen[name] for name in ("whole", "withheld", "failed", "mixed")}
+    counts: dict[str, Any] = {name: client.seen[name] for name in ("whole", "withheld", "mixed")}
+    counts["failed"] = dict(client.failed)
     print(f"\n{rate:.0f} exchanges a second meanwhile: {counts}; load average {os.getloadavg()[0]:.1f}")
     met = all(max(found[what]) <= bar for what, bar in BARS_S.items())
-    good = met and not seen["failed"] and not seen["mixed"]
+    good = met and not client.failed and not client.seen["mixed"]
     print(orjson.dumps({**shown, **counts, "exchanges_s": round(rate, 1), "bars_met": good}).decode())
     return good
 
@@ -307,11 +311,11 @@ def main() -> int:
     parser.add_argument("--connections", type=int, default=CONNECTIONS)
     given = parser.parse_args()
     try:
-        found, seen, rate = asyncio.run(run(given))
+        found, client, rate = asyncio.run(run(given))
     except gateways.StartError as error:
         print(error, file=sys.stderr)
         return 1
-    return 0 if report(found, seen, rate) else 1
+    return 0 if report(found, client, rate) else 1
 
 
 if __name__ == "__main__":

@@ -12,12 +12,14 @@ import secrets
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from guards.base import Finding, Part, Passage, ScanError
 from guards.literal import Literals, name_parts
+from policies.calibrate import retain_sentences
 from policies.policy import Policy
 from policies.relations import Lexicon
 from policies.text import Folded, fold, sentences
@@ -48,7 +50,8 @@ class Seen:
     """What one text holds, whichever passage it stands in; no part of the text itself."""
 
     findings: tuple[Finding, ...]
-    words: int
+    named: bool
+    """Whether a word of some name is in it."""
     head: int
     """Up to where a literal that began before this text may end in it; its length, where it is short."""
     tail: int
@@ -80,6 +83,8 @@ class Passages:
             for word in parts:
                 if len(word) >= _MIN_PART and word not in words.stop_words:
                     self.parts.setdefault(word, set()).add(index)
+        self._unusual = self.parts.keys() - _ordinary()
+        """Words of names that are no ordinary words, so that they count without their capitals as well."""
         self._key = secrets.token_bytes(32)
         self._cache: OrderedDict[bytes, Seen] = OrderedDict()
 
@@ -91,13 +96,14 @@ class Passages:
         self._key = secrets.token_bytes(32)
         self._cache = OrderedDict()
 
-    async def read(self, passages: Sequence[Passage]) -> list[Seen]:
+    async def read(self, passages: Sequence[Passage], client: str = "") -> list[Seen]:
         """Return what each passage holds, in their order.
 
+        client: who asks; what one has brought is no cheaper for another, who could learn of it by that.
         Raises OverBudget where more sentences would have to be encoded than one request may bring, and
         what the encoder raises.
         """
-        keys = [self._hash(passage.text) for passage in passages]
+        keys = [self._hash(passage.text, client) for passage in passages]
         known = {key: self._cache[key] for key in keys if key is not None and key in self._cache}
         fresh = {
             key if key is not None else place: passage.text
@@ -122,12 +128,13 @@ class Passages:
             for place, key in enumerate(keys)
         ]
 
-    def _hash(self, text: str) -> bytes | None:
+    def _hash(self, text: str, client: str) -> bytes | None:
         """Return what a text is remembered by; None where it is not worth it."""
         if self._meaning is None and len(text) < _CACHED_CHARS:
             return None
         # Keyed by a secret of this process: the cache of a dumped process tells nobody what was asked.
-        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), key=self._key, digest_size=16).digest()
+        whose = f"{client}\0{text}".encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(whose, key=self._key, digest_size=16).digest()
 
     def _remember(self, seen: dict[bytes, Seen]) -> None:
         for key, each in seen.items():
@@ -154,19 +161,20 @@ class Passages:
     def _seen(self, text: str, folded: Folded) -> Seen:
         findings = [found for _, found in self._literals.matches(folded)]
         words = folded.text.split()
-        if not self.parts.keys().isdisjoint(words):
+        named = not self.parts.keys().isdisjoint(words)
+        if named:
             findings += self._name_parts(text, folded)
         reach = self._literals.max_chars
         ends = _ends(text) if findings else ()
         if len(folded.text) <= 2 * reach:
-            return Seen(tuple(findings), len(words), len(text), len(text), ends)
+            return Seen(tuple(findings), named, len(text), len(text), ends)
         head = folded.spans[folded.word_at(reach)][1]
         tail = folded.spans[folded.word_at(len(folded.text) - reach)][0]
-        return Seen(tuple(findings), len(words), head, tail, ends)
+        return Seen(tuple(findings), named, head, tail, ends)
 
     def _name_parts(self, text: str, folded: Folded) -> Iterator[Finding]:
         """Find words of names in runs of capitalised words that hold no other name's."""
-        for run in _runs(text, folded):
+        for run in _runs(text, folded, self._unusual):
             words = {word for word, _ in run} - self._words.stop_words - _TITLES
             targets = {target for word in words for target in self.parts.get(word, ())}
             own = {target for target in targets if self._names[target] >= words}
@@ -213,15 +221,25 @@ def _place(starts: Sequence[int], position: int) -> int:
     return bisect_right(starts, position) - 1
 
 
-def _runs(text: str, folded: Folded) -> Iterator[list[tuple[str, tuple[int, int]]]]:
-    """Yield the runs of adjacent capitalised words, folded, with their places; each word where none is."""
+@cache
+def _ordinary() -> frozenset[str]:
+    """Return the words that ordinary sentences write without a capital."""
+    words = (word for sentence in retain_sentences() for word in sentence.split())
+    return frozenset(part for word in words if word.islower() for part in fold(word).text.split())
+
+
+def _runs(text: str, folded: Folded, unusual: Set[str]) -> Iterator[list[tuple[str, tuple[int, int]]]]:
+    """Yield the runs of adjacent capitalised or unusual words, folded, with their places.
+
+    In a text without capitals every word is a run or part of one.
+    """
     cased = text != text.lower()
     run: list[tuple[str, tuple[int, int]]] = []
     for word, span in zip(folded.text.split(), folded.spans, strict=True):
         if run and (cased and text[run[-1][1][1] : span[0]].strip(" -") or not text[span[0]].isupper()):
             yield run
             run = []
-        if text[span[0]].isupper() or not cased:
+        if text[span[0]].isupper() or not cased or word in unusual:
             run.append((word, span))
     if run:
         yield run

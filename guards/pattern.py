@@ -17,6 +17,7 @@ import regex
 from guards.base import Close, Finding, Part, Progress
 from policies.heads import coarse, heads
 from policies.policy import Pattern, Policy
+from policies.relaxed import relaxed
 from policies.text import plain
 
 
@@ -25,6 +26,8 @@ class _Compiled:
     target: int
     pattern: Pattern
     compiled: regex.Pattern[str]
+    looking: regex.Pattern[str] | None
+    """Without borders and lookarounds, for patterns whose own look at a text that may go on."""
 
 
 _MAX_HEADS = 1_024
@@ -36,7 +39,7 @@ class Patterns:
 
     def __init__(self, policy: Policy) -> None:
         self.compiled: tuple[_Compiled, ...] = tuple(
-            _Compiled(index, target.pattern, regex.compile(target.pattern.regex, target.pattern.flags))
+            _compiled(index, target.pattern)
             for index, target in enumerate(policy.targets)
             if target.pattern is not None
         )
@@ -51,6 +54,16 @@ class Patterns:
     def open(self) -> PatternScan:
         """Return the running state for one channel."""
         return PatternScan(self)
+
+
+def _compiled(index: int, pattern: Pattern) -> _Compiled:
+    looking = relaxed(pattern.regex)
+    return _Compiled(
+        index,
+        pattern,
+        regex.compile(pattern.regex, pattern.flags),
+        None if looking is None else regex.compile(*looking),
+    )
 
 
 class _Heads:
@@ -163,6 +176,10 @@ class PatternScan:
         # A live prefix is no longer than the pattern is wide, so only the end of the text can hold one.
         first = max(at, len(text) - compiled.pattern.max_width)
         stop = len(text) if found is None else min(found, len(text))
+        if compiled.looking is not None:
+            # Whether it matches there is not known before as much text is behind as it may look at.
+            live = compiled.looking.search(text, first, partial=True) if first < stop else None
+            return found if live is None or live.start() >= stop else live.start()
         if first < stop and pattern.search(text, first, partial=True) is not None:
             for start in range(first, stop):
                 live = pattern.match(text, start, partial=True)

@@ -74,9 +74,9 @@ class Reader:
         self._words = words
         self._siblings = _Cues(words.relations)
 
-    async def read(self, passages: Sequence[Passage]) -> Arms:
+    async def read(self, passages: Sequence[Passage], client: str = "") -> Arms:
         """Return what the passages arm.  Raises `ScanError` where that cannot be found out."""
-        seen = await self._passages.read(passages)
+        seen = await self._passages.read(passages, client)
         if sum(len(passage.text) for passage in passages) <= INLINE_CHARS:
             return self._read(passages, seen)
         return await asyncio.to_thread(self._read, passages, seen)
@@ -103,10 +103,12 @@ class Reader:
 
     def _scattered(self, passages: Sequence[Passage], seen: Sequence[Seen]) -> Iterator[Finding]:
         """Find names whose words all stand in a short request, in any order, some of them in the question."""
-        if sum(each.words for each in seen) > _MAX_SCATTERED or not self._passages.parts:
+        if not any(each.named for passage, each in zip(passages, seen, strict=True) if passage.current):
             return
         folded = [set(fold(passage.text).text.split()) for passage in passages]
         words = {word for here in folded for word in here}
+        if len(words) > _MAX_SCATTERED:
+            return
         for passage, here in zip(passages, folded, strict=True):
             if not passage.current:
                 continue

@@ -103,9 +103,9 @@ class Guard:
         if self._meaning is not None:
             self._meaning.close()
 
-    async def read(self, passages: Sequence[Passage]) -> Arms:
+    async def read(self, passages: Sequence[Passage], client: str = "") -> Arms:
         """Return what a request arms.  Raises `ScanError` where that cannot be found out."""
-        return await self._reader.read(passages)
+        return await self._reader.read(passages, client)
 
     def plan(self, arms: Arms, *, steering: bool = True) -> Plan:
         """Return what the prompt gets: an instruction for what was found, and for nothing else."""

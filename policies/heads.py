@@ -81,6 +81,9 @@ def _joined(begun: frozenset[str], item: Node) -> frozenset[str]:
 
 @lru_cache(maxsize=1024)
 def _chars(source: str, flags: int) -> frozenset[str]:
+    if flags & regex.I and "p{" in source.lower():
+        # What a property matches without its case depends on the pattern around it.
+        return frozenset(_ASCII) | {OTHER}
     matched = frozenset(regex.compile(source, flags).findall(_ASCII))
     # Spelled-out ASCII in its own case stays there; a class such as \d or [^a] reaches beyond.
     plain = source.isascii() and not flags & regex.I and not re.search(r"[\\^]|^\.$", source)

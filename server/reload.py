@@ -127,6 +127,8 @@ class Reloader:
                 await asyncio.sleep(_RETRY_S[0])
                 continue
             if saved is not None:
+                if self._refused and saved.digest == self.in_force.digest:
+                    log.info("the policy file holds policy %s again, which is in force", self._short)
                 self._saved, self._refused = saved, False
                 self._news.set()
             self._count_lag()

@@ -123,7 +123,7 @@ class Run:
 
     async def _read(self, guard: Guard) -> Arms:
         try:
-            return await guard.read(self.exchange.question.passages)
+            return await guard.read(self.exchange.question.passages, self.exchange.key_id)
         except OverBudget as error:
             raise TooLarge("The request holds more text than can be checked.") from error
         except Exception as error:
@@ -213,7 +213,6 @@ class Run:
     async def _take(self, steps: list[Delta]) -> list[Part]:
         with _checked():
             assert self._releaser is not None
-            held = 0
             for delta in joined(steps):
                 choice = self._choices[delta.choice]
                 if delta.tool_index is not None:
@@ -223,8 +222,7 @@ class Run:
                 if delta.finish_reason is not None and choice.finish is None:
                     choice.finish = delta.finish_reason
                     self._releaser.close(delta.choice, self._close(delta.finish_reason))
-                held += choice.tools.chars if delta.tool_index is not None else 0
-            if held > self._gateway.max_held_chars:
+            if sum(choice.tools.chars for choice in self._choices) > self._gateway.max_held_chars:
                 raise ScanError("more tool arguments are held back than max_held_chars allows")
             return await self._settle()
 

@@ -24,6 +24,9 @@ CARDS = policy(
     target("id", "pattern", pattern=Pattern(r"(?<=id: )[A-Z]{2,4}\d{3}", 0, 7, 4)),
     target("ab", "pattern", pattern=Pattern(r"ab|abcd", 0, 4, 0)),
     target("late", "pattern", pattern=Pattern(r"x[ab]{0,6}y|b", 0, 8, 0)),
+    target("inner", "pattern", pattern=Pattern(r"key: \b\d{4}\b", 0, 9, 0)),
+    target("edge", "pattern", pattern=Pattern(r"no-\d{4}\B", 0, 7, 0)),
+    target("ahead", "pattern", pattern=Pattern(r"a\B\d{2}(?=\w\d)", 0, 4, 0)),
 )
 LITERALS, PATTERNS = Literals(NAMES), Patterns(CARDS)
 
@@ -31,7 +34,7 @@ NAME_TEXTS = [
     "Odalys Vennaker", "ODALYS-VENNAKÉR", "OdalysVennaker", "Port Meridane", "Port", "Hafen U\u0308", "privet  drive",
     "Privet Drive Nine", "vet", "王小明", "łukasz", "Odal\u200bys\nVennaker", "Odalys" + " " * (MAX_GAP + 1) + "Vennaker",
 ]  # fmt: skip
-CARD_TEXTS = ["4111 1111 1111 1111", "4111-1111-1111-1111 5", "４１１１１１１１１１１１１１１１", "id: ABC123", "id: ", "AB12", "abcd", "xaby", "xab", "b"]  # fmt: skip
+CARD_TEXTS = ["4111 1111 1111 1111", "4111-1111-1111-1111 5", "４１１１１１１１１１１１１１１１", "id: ABC123", "id: ", "AB12", "abcd", "xaby", "xab", "b", "key: 1234", "no-12345", "a1234"]  # fmt: skip
 
 SCANS: list[tuple[str, Opener, Sequence[str], int]] = [
     # Separators of a literal are not counted in its length: MAX_GAP between two words is what they may be.

@@ -349,6 +349,9 @@ class Audit:
             elif entry.future is not None:
                 loops.setdefault(entry.future.get_loop(), []).append((entry.future, entry.opens))
             entry.future = None
+        if error is not None:
+            with self._wake:
+                self._under_way -= sum(entry.opens is not None for entry in batch)
         for loop, waiters in loops.items():
             try:
                 loop.call_soon_threadsafe(self._settle, waiters, error)
