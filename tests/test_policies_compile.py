@@ -6,9 +6,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from policies.compile import compile_policy
 from policies.document import KINDS, Defaults, PolicyDocument
 from policies.loader import parse_policy
+from policies.problems import PolicyError
 from policies.schema import schema
 
 FULL = """
@@ -147,3 +150,11 @@ def test_the_schema_is_json_of_the_named_draft_and_lets_values_be_numbers() -> N
     share = document["$defs"]["Defaults"]["properties"]["retain_fpr"]
     assert (share["type"], share["exclusiveMinimum"], share["maximum"]) == ("number", 0, 0.05)
     assert share["default"] == Defaults().retain_fpr
+
+
+def test_a_target_is_effective_next_unless_it_says_now() -> None:
+    head = "lethe: 1\nname: p\ntargets:\n"
+    text = "  - {id: a, kind: entity, names: [Ann Lee]}\n  - {id: b, kind: topic, like: [a b, c d, e f], effective: now}\n"
+    assert [target.effective for target in parse_policy(head + text).targets] == ["next", "now"]
+    with pytest.raises(PolicyError, match="effective: 'soon': is not taken here; one of next, now"):
+        parse_policy(head + text.replace("now", "soon"))
