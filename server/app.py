@@ -26,7 +26,7 @@ from server.client import Client, ClientGone, drain, read_body, unless_gone
 from server.errors import GatewayError, MethodNotAllowed, NotFound, Overloaded, TooLarge, Unauthorized
 from server.exchange import Exchange, Part, Question
 from server.ids import fresh_id
-from server.keys import Keys, installation_key
+from server.keys import Keys
 from server.metrics import CONTENT_TYPE, Metrics
 from server.settings import Settings
 from server.upstream import Upstream
@@ -58,6 +58,9 @@ class Gateway(Protocol):
     @property
     def metrics(self) -> Metrics: ...
 
+    @property
+    def key(self) -> bytes: ...
+
     def open(self, question: Question, key_id: str) -> Exchange: ...
 
     async def models(self) -> list[dict[str, Any]]: ...
@@ -72,11 +75,11 @@ class Gateway(Protocol):
 def create_app(settings: Settings, *, gateway: Gateway) -> FastAPI:
     """Return the application for clients; it serves three routes and denies every other.
 
-    Raises OSError or ValueError where the state folder's key cannot be used.
+    Raises OSError or ValueError where the clients' key cannot be used.
     """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_exception_handler(HTTPException, _no_route)
-    keys = Keys(installation_key(settings.state), settings.client_key())
+    keys = Keys(gateway.key, settings.client_key())
     app.add_middleware(Admission, keys=keys)
     # The last one added is the outermost.
     app.add_middleware(Front, metrics=gateway.metrics)

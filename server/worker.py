@@ -15,7 +15,10 @@ import contextlib
 import logging
 import signal
 import socket
+import sys
 from typing import Any
+
+from starlette.types import ASGIApp
 
 from guards.base import EncoderUnavailable
 from guards.registry import Guard
@@ -36,7 +39,11 @@ def work(settings: Settings, client: socket.socket, control: socket.socket) -> N
     # Its parent looks after the policy's file, and says when to stop.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    run(_work(settings, client, control))
+    try:
+        run(_work(settings, client, control))
+    except Exception as error:  # noqa: BLE001  (multiprocessing would print a traceback, which may quote anything)
+        log.error("unforeseen %s in a worker", type(error).__name__)
+        sys.exit(1)
 
 
 async def _work(settings: Settings, client: socket.socket, control: socket.socket) -> None:
@@ -50,8 +57,8 @@ async def _work(settings: Settings, client: socket.socket, control: socket.socke
         await asyncio.wait({swapped, stopped}, return_when=asyncio.FIRST_COMPLETED)
         swapped.cancel()
         stopped.cancel()
-        if worker.gateway is not None and not stopping.is_set():
-            front = Listener(create_app(settings, gateway=worker.gateway), settings.grace_s)
+        if worker.app is not None and not stopping.is_set():
+            front = Listener(worker.app, settings.grace_s)
             front.stop_on_signals(stopping, interrupt=False)
             await front.run_until(stopping, client)
     finally:
@@ -67,6 +74,7 @@ class _Worker:
 
     def __init__(self, settings: Settings, line: Line) -> None:
         self.gateway: Gateway | None = None
+        self.app: ASGIApp | None = None
         self.swapped = asyncio.Event()
         self._settings = settings
         self._line = line
@@ -74,18 +82,20 @@ class _Worker:
         self._answering: set[asyncio.Task[None]] = set()
 
     async def converse(self, stopping: asyncio.Event) -> None:
-        """Answer until the parent is gone, which sets `stopping`."""
+        """Answer until the parent is gone, or cannot be heard any more; either sets `stopping`."""
         try:
             while (asked := await self._line.hear()) is not None:
                 # One by one would have readiness wait for a policy that is being loaded.
                 answering = asyncio.create_task(self._answer(*asked))
                 self._answering.add(answering)
                 answering.add_done_callback(self._answering.discard)
+        except Exception as error:  # noqa: BLE001  (a worker that is deaf is worth none: its parent starts another)
+            log.error("unforeseen %s in a worker; it stops", type(error).__name__)
         finally:
+            stopping.set()
             for answering in tuple(self._answering):
                 answering.cancel()
             await asyncio.gather(*self._answering, return_exceptions=True)
-        stopping.set()
 
     async def _answer(self, said: Said, data: bytes) -> None:
         try:
@@ -112,6 +122,8 @@ class _Worker:
         if self.gateway is None:
             try:
                 self.gateway = await Gateway.start(self._settings, artefact)
+                # Whatever it needs is read before it is said to be loaded, so that what is swapped serves.
+                self.app = create_app(self._settings, gateway=self.gateway)
             except (AuditError, EncoderUnavailable, ValueError, OSError) as error:
                 return {"loaded": False, "failed": str(error)}
             guard: Guard | None = self.gateway.guard

@@ -69,6 +69,7 @@ class FakeGateway:
     ended: int = 0
     an_end: asyncio.Event = field(default_factory=asyncio.Event)
     encoder: bool = True
+    key: bytes = bytes(32)
 
     async def models(self) -> list[dict[str, Any]]:
         return await self.upstream.models()

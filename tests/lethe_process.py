@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,8 +75,7 @@ class Running:
 
     def children(self) -> dict[int, bytes]:
         """Return the command lines of its child processes, by process id."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        named = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children.split()}
+        named = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children_of(self.process.pid)}
         return {pid: command for pid, command in named.items() if b"spawn_main" in command}
 
     def compiler(self) -> int:
@@ -111,6 +111,18 @@ async def start(tmp_path: Path, *options: str, policy: str | None = POLICY) -> a
     )
 
 
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+async def end_by_force(process: asyncio.subprocess.Process) -> None:
+    """Kill a server and its children, for one of them that hangs would hold stderr open for ever."""
+    for pid in (process.pid, *children_of(process.pid)):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    await process.communicate()
+
+
 @asynccontextmanager
 async def running(
     tmp_path: Path, script: Script | Sequence[Script], *options: str, policy: str | None = POLICY
@@ -128,5 +140,4 @@ async def running(
                 yield server
         finally:
             if process.returncode is None:
-                process.kill()
-                await process.communicate()
+                await end_by_force(process)

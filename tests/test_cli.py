@@ -229,7 +229,7 @@ def test_a_start_that_must_export_the_encoder_says_so(
     text: str,
     announced: bool,
 ) -> None:
-    monkeypatch.setattr("server.serving.speak_plainly", lambda: None)  # it changes loggers for good
+    monkeypatch.setattr("server.start.speak_plainly", lambda: None)  # it changes loggers for good
     policy.write_text(text, encoding="utf-8")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -297,7 +297,7 @@ def test_bad_input_is_said_in_lines_with_status_2(
 def test_a_port_that_is_taken_is_said_in_a_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, policy: Path
 ) -> None:
-    monkeypatch.setattr("server.serving.speak_plainly", lambda: None)  # it changes loggers for good
+    monkeypatch.setattr("server.start.speak_plainly", lambda: None)  # it changes loggers for good
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         arguments = ["serve", "--policy", policy, "--upstream", "http://127.0.0.1:1", "--port", port]

@@ -22,7 +22,7 @@ from guards.encoder import load_encoder
 from server.audit import verify
 from server.parent import Backoff
 from tests.fake_upstream import DONE, Script, chunk, raw, say
-from tests.lethe_process import POLICY, ROOT, STREAMED, Running, running
+from tests.lethe_process import POLICY, ROOT, STREAMED, Running, children_of, running
 
 NEWCOMER = "  - {id: zulmira-case, kind: entity, names: [Zulmira Quintabel], facts: [{relation: born in, values: [Oxbrook]}]}\n"
 AT_ONCE = NEWCOMER.replace("kind:", "effective: now, kind:")
@@ -406,8 +406,7 @@ async def test_sigterm_during_the_first_compile_is_an_ordinary_stop(tmp_path: Pa
 
 def leaders(pid: int) -> list[int]:
     """Return the children that lead a group of their own."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [child for child in map(int, children.split()) if os.getpgid(child) == child]
+    return [child for child in children_of(pid) if os.getpgid(child) == child]
 
 
 def alive(pids: Iterable[int]) -> list[int]:
