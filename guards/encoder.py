@@ -133,10 +133,8 @@ def load_encoder(state: Path, model: str | None = None) -> OnnxEncoder:
     model: a sentence-transformers folder or name; None means the packaged default.
     Raises EncoderUnavailable where the model cannot be found, exported or loaded.
     """
-    folder = _exported(state, model)
+    folder = require_obtainable(state, model)
     if not (folder / exports.ABOUT).is_file():
-        if reason := exports.obstacle(model, DEFAULT_MODEL):
-            raise EncoderUnavailable(f"the encoder {model or DEFAULT_MODEL} cannot be exported: {reason}")
         log.info(exports.ANNOUNCEMENT)
         _export_in_child(model, folder)
     try:
@@ -144,6 +142,17 @@ def load_encoder(state: Path, model: str | None = None) -> OnnxEncoder:
     except Exception as error:  # its libraries raise types of their own; none may pass as loaded
         reason = str(error) if isinstance(error, ValueError) else type(error).__name__
         raise EncoderUnavailable(f"an export cannot be loaded: {reason}: {folder}") from error
+
+
+def require_obtainable(state: Path, model: str | None) -> Path:
+    """Return the folder of a model's export, which is there or can, by all that is seen now, be made.
+
+    Raises EncoderUnavailable where it cannot; takes seconds where a model's name is known to no one.
+    """
+    folder = _exported(state, model)
+    if not (folder / exports.ABOUT).is_file() and (reason := exports.obstacle(model, DEFAULT_MODEL)):
+        raise EncoderUnavailable(f"the encoder {model or DEFAULT_MODEL} cannot be exported: {reason}")
+    return folder
 
 
 def _exported(state: Path, model: str | None) -> Path:

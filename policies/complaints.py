@@ -89,6 +89,8 @@ def _shape(error: ErrorDetails) -> str:
 
 def _valid(path: Path) -> str:
     """Return what the field at `path` takes: that of the innermost named field."""
+    if path[:1] == ("tests",) and path[-1] == "ask":
+        return "a question, such as Where was Odalys Vennaker born?"
     name = next((part for part in reversed(path) if isinstance(part, str)), "")
     valid = _VALID.get(name, "see the documentation")
     return f"one text of: {valid}" if path and isinstance(path[-1], int) and name in _OF_TEXTS else valid

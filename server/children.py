@@ -16,7 +16,7 @@ from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 
 from server.processes import SPAWN
-from server.serving import StartError
+from server.serving import StartError, listen, url_of
 from server.upstream import HttpUpstream
 
 log = logging.getLogger("lethe")
@@ -31,12 +31,10 @@ def demo_model(ignore_system: bool = False) -> Iterator[str]:
 
     Raises StartError where it does not come up.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = SPAWN.Process(target=_model, args=(port, ignore_system), daemon=True)
-    process.start()
-    url = f"http://127.0.0.1:{port}/v1"
+    with listen("127.0.0.1", 0) as listening:
+        url = f"{url_of(listening)}/v1"
+        process = SPAWN.Process(target=_model, args=(listening, ignore_system), daemon=True)
+        process.start()
     try:
         log.info("starting the demo model")
         if not asyncio.run(_answers(url, process)):
@@ -64,7 +62,7 @@ async def _answers(url: str, process: BaseProcess) -> bool:
     return False
 
 
-def _model(port: int, ignore_system: bool) -> None:
+def _model(listening: socket.socket, ignore_system: bool) -> None:
     # Before the model's libraries are imported: a bar that fills is no sentence of ours.
     os.environ["TQDM_DISABLE"] = "1"
     from server.demo.upstream import serve_model
@@ -73,7 +71,7 @@ def _model(port: int, ignore_system: bool) -> None:
     # uvicorn raises the signal again once it has stopped; to die of it would leave semaphores behind.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    serve_model("127.0.0.1", port, ignore_system)
+    serve_model(listening, ignore_system)
 
 
 def _leave_with_parent() -> None:

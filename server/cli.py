@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from server.cli_options import FromSettings, Whole, flag
+from server.wording import counted, forgetting
+
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
@@ -25,90 +28,39 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path)
 
 
-class _Whole(click.Group):
-    """A group whose list of commands has their first sentences uncut."""
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-        rows = [(name, (each.help or "").partition("\n\n")[0]) for name, each in commands if each is not None]
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, " ".join(said.split())) for name, said in rows])
-
-
-class _FromSettings(click.Command):
-    """A command whose options are the fields of Settings, read only when they are looked at.
-
-    What stands behind `--` is for vLLM, and looked at by nobody here.
-    """
-
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        return [*_options(), *super().get_params(ctx)]
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        end = args.index("--") if "--" in args else len(args)
-        flags = tuple(args[end + 1 :])
-        rest = super().parse_args(ctx, args[:end])
-        if flags:
-            if ctx.params.get("vllm_flags") is not None:
-                raise click.UsageError("flags for vLLM stand behind -- or in --vllm-flags, not in both", ctx)
-            ctx.params["vllm_flags"] = flags
-        return rest
-
-    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        return [*super().collect_usage_pieces(ctx), "[-- VLLM-FLAGS...]"]
-
-
-def _options() -> Iterator[click.Option]:
-    from pydantic_core import PydanticUndefined
-
-    from server.settings import Settings
-
-    for name, field in Settings.model_fields.items():
-        notes = [f"env: LETHE_{name.upper()}"]
-        if field.is_required():
-            notes.append("required")
-        elif field.default not in (None, PydanticUndefined, "", ()):
-            notes.append(f"default: {field.default}")
-        help_text = f"{field.description} [{'; '.join(notes)}]"
-        # Values stay text: Settings reads them as it reads the environment, with the same messages.
-        yield click.Option([_flag(name)], metavar=_metavar(field.annotation), help=help_text)
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _metavar(kind: Any) -> str:
-    return {int: "INTEGER", float: "SECONDS", Path: "PATH", Path | None: "PATH"}.get(kind, "TEXT")
-
-
 def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
         version.callback()  # type: ignore[misc]
         ctx.exit()
 
 
-@click.group(cls=_Whole, context_settings={"max_content_width": 110})
+@click.group(cls=Whole, context_settings={"max_content_width": 110})
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version,
               help="Print the version and leave.")  # fmt: skip
 def lethe() -> None:
     """Make a language model answer as if it had never known what a policy says to forget."""
 
 
-@lethe.command(cls=_FromSettings)
+@lethe.command(cls=FromSettings)
 def serve(**given: Any) -> None:
     """Serve the API in front of an upstream.
 
     The upstream is a server that is there already (--upstream URL), a vLLM that Lethe starts, watches and
     ends (--vllm MODEL -- VLLM-FLAGS), or the small model that Lethe ships (--upstream demo).
     """
+    from policies.loader import load_policy
     from server.settings import DEMO, Settings
     from server.start import serve as serve_until_stopped
 
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
     _state(settings.state)
+    if settings.encoder is not None:
+        _require_encoder(settings.state, settings.encoder)
     if settings.upstream == DEMO:
         _require_demo()
+    if settings.upstream == DEMO or settings.vllm is not None:
+        # A model takes a while to start, which would be in vain under a policy that cannot be used.
+        load_policy(settings.policy)
     _announce_export(settings.policy, settings.state)
     sys.exit(serve_until_stopped(settings))
 
@@ -124,6 +76,17 @@ def _state(given: Path | None) -> Path:
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise click.ClickException(f"--state: nothing can be written in {nearest}; name a folder of your own")
     return folder
+
+
+def _require_encoder(state: Path, encoder: str) -> None:
+    """Leave with a sentence where an encoder can neither be loaded nor, by all that is seen, exported."""
+    from guards.base import EncoderUnavailable
+    from guards.encoder import require_obtainable
+
+    try:
+        require_obtainable(state, encoder)
+    except EncoderUnavailable as error:
+        raise click.ClickException(f"--encoder: {error}") from None
 
 
 def _require_demo() -> None:
@@ -169,7 +132,7 @@ _STATE = click.option(
 _ENCODER = click.option(
     "--encoder",
     envvar="LETHE_ENCODER",
-    help="Encoder for meaning, as for `serve`. [env: LETHE_ENCODER]",
+    help="Encoder for meaning, a folder or a name, as for `serve`. [env: LETHE_ENCODER]",
 )
 
 
@@ -183,13 +146,14 @@ def check(file: Path, no_meaning: bool, state: Path | None, encoder: str | None)
     from policies.loader import load_policy
 
     policy = load_policy(file)
-    counts = {"target": len(policy.targets), "test": len(policy.tests)}
-    said = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items())
+    tests = counted(len(policy.tests), "test")
     if policy.uses_meaning and no_meaning:
-        said += " (not run)"
+        passing = f"{tests} (not run)"
     else:
         _pass_its_tests(policy, file, state, encoder)
-    click.echo(f"{file}: policy '{policy.name}' can be used: {said}, digest {policy.digest[:12]}")
+        passing = f"{tests} pass{'es' if len(policy.tests) == 1 else ''}" if policy.tests else "no tests"
+    said = f"{forgetting(len(policy.targets))}; {passing}; digest {policy.digest[:12]}"
+    click.echo(f"{file}: policy '{policy.name}' can be used: {said}")
 
 
 def _pass_its_tests(policy: Policy, file: Path, state: Path | None, encoder: str | None) -> None:
@@ -264,8 +228,11 @@ def model(host: str, port: int, ignore_system: bool) -> None:
     """Serve the small demo model, without a gateway in front."""
     _require_demo()
     from server.demo.upstream import serve_model
+    from server.serving import listen, url_of
 
-    serve_model(host, port, ignore_system)
+    with listen(host, port) as listening:
+        click.echo(f"lethe: the demo model is at {url_of(listening)}/v1", err=True)
+        serve_model(listening, ignore_system)
 
 
 @lethe.command()
@@ -284,7 +251,7 @@ def demo(once: bool, as_json: bool, upstream: str | None, port: int) -> None:
     sys.exit(tour.main(once, as_json, upstream, port))
 
 
-@lethe.group(cls=_Whole)
+@lethe.group(cls=Whole)
 def audit() -> None:
     """Check records."""
 
@@ -297,7 +264,7 @@ def audit() -> None:
     help="Folder with the public key; without it, FILE's own.",
 )
 def audit_verify(files: tuple[str, ...], state: Path | None) -> None:
-    """Say of audit databases (files or URLs) whether a record was changed, removed or cut off."""
+    """Check audit databases, files or URLs: was a record changed, removed or cut off?"""
     from server.audit import verify
     from server.settings import state_folder
 
@@ -395,7 +362,7 @@ def _said(error: Exception) -> tuple[str, int]:
 
 def _problems(error: ValidationError) -> Iterator[str]:
     for problem in error.errors(include_url=False, include_input=False):
-        where = _flag(str(problem["loc"][0])) if problem["loc"] else ""
+        where = flag(str(problem["loc"][0])) if problem["loc"] else ""
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "missing":
             message = f"is needed (or the environment variable LETHE_{str(problem['loc'][0]).upper()})"

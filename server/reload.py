@@ -22,6 +22,7 @@ from server.compiler import Compiler, NotCompiled, Refused
 from server.metrics import Metrics
 from server.policy_file import PolicyFile, Saved
 from server.serving import StartError, unless
+from server.wording import counted, forgetting
 
 log = logging.getLogger("lethe")
 
@@ -201,16 +202,16 @@ class Reloader:
     def _tell(self) -> None:
         whole = self.in_force.whole
         self._metrics.reloaded("in_force" if whole else "meaning_pending")
-        count = f"{self.in_force.targets} target{'' if self.in_force.targets == 1 else 's'}"
+        count = forgetting(self.in_force.targets)
         log.info("policy %s is in force: %s%s", self._short, count, "" if whole else ", meaning pending")
         self._tell_flaws()
 
     def _tell_flaws(self) -> None:
         if flawed := self.in_force.flawed:
             log.warning(
-                "%d example%s would pass all the same; `lethe check` names %s",
-                flawed,
-                *(("", "it") if flawed == 1 else ("s", "them")),
+                "%s would pass all the same; `lethe check` names %s",
+                counted(flawed, "example"),
+                "it" if flawed == 1 else "them",
             )
 
     @property

@@ -21,6 +21,8 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
+from server.wording import forgetting
+
 log = logging.getLogger("lethe")
 
 _T = TypeVar("_T")
@@ -63,8 +65,11 @@ def _unforeseen(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) ->
     log.error("unforeseen %s in a task", type(context.get("exception")).__name__)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on an address; port 0 takes a free one.  Raises StartError."""
+def listen(host: str, port: int, option: str = "--port") -> socket.socket:
+    """Return a socket that listens on an address; port 0 takes a free one.
+
+    option: what sets the port, for whoever reads why it cannot be had.  Raises StartError.
+    """
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, socket.SOCK_STREAM)
@@ -77,11 +82,12 @@ def listen(host: str, port: int) -> socket.socket:
         listening.setblocking(False)
     except OSError as error:
         listening.close()
-        raise StartError(f"cannot listen on {host}, port {port}: {error.strerror}") from None
+        raise StartError(f"cannot listen on {host}, port {port} ({option}): {error.strerror}") from None
     return listening
 
 
-def _url(listening: socket.socket) -> str:
+def url_of(listening: socket.socket) -> str:
+    """Return the URL, without a path, of a socket that listens."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -94,13 +100,15 @@ def stop_signals(
 ) -> asyncio.Event:
     """Return an event (`stopping`, where it is given) that SIGTERM and SIGINT set; later ones call `again`.
 
-    interrupt: whether SIGINT counts; without it, it is ignored.
+    interrupt: whether SIGINT counts; without it, it is ignored, as by a worker, and nothing is said.
     """
     event = asyncio.Event() if stopping is None else stopping
 
     def stop() -> None:
         if event.is_set():
             again()
+        elif interrupt:
+            log.info("stopping")
         event.set()
 
     loop = asyncio.get_running_loop()
@@ -173,6 +181,6 @@ class Listener(uvicorn.Server):
 
 def announce(client: socket.socket, admin: socket.socket, policy: str, targets: int) -> None:
     """Say on stderr what is served, and where."""
-    log.info("policy '%s' is in force: %d target%s", policy, targets, "" if targets == 1 else "s")
-    log.info("readiness and metrics on %s", _url(admin))
-    log.info("serving on %s/v1", _url(client))
+    log.info("policy '%s' is in force: %s", policy, forgetting(targets))
+    log.info("readiness and metrics on %s", url_of(admin))
+    log.info("serving on %s/v1", url_of(client))

@@ -90,7 +90,8 @@ class Settings(BaseSettings):
     )
     encoder: str | None = Field(
         default=None,
-        description="Encoder for meaning: a folder or a name; the one that Lethe ships without it.",
+        description="Encoder for meaning: a folder, or a name of sentence-transformers; "
+        "without it, the one that Lethe brings along.",
     )
     steering: bool = Field(
         default=True,

@@ -39,7 +39,7 @@ def serve(settings: Settings, around: Around | None = None) -> int:
     speak_plainly()
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(listen(settings.host, settings.port))
-        admin = stack.enter_context(listen(settings.admin_host, settings.admin_port))
+        admin = stack.enter_context(listen(settings.admin_host, settings.admin_port, "--admin-port"))
         if settings.upstream == DEMO:
             url = stack.enter_context(demo_model())
             settings = settings.model_copy(update={"upstream": url})

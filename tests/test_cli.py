@@ -101,7 +101,44 @@ def test_every_setting_is_an_option_that_names_its_variable(capsys: pytest.Captu
 def test_a_policy_that_can_be_used_is_summed_up(capsys: pytest.CaptureFixture[str], policy: Path) -> None:
     status, out, err = told(capsys, "check", policy)
     assert (status, err) == (0, "")
-    assert out.startswith(f"{policy}: policy 'small' can be used: 1 target, 1 test, digest ")
+    assert out.startswith(f"{policy}: policy 'small' can be used: 1 target; 1 test passes; digest ")
+
+
+def test_a_policy_without_targets_is_said_to_forget_nothing(
+    capsys: pytest.CaptureFixture[str], policy: Path
+) -> None:
+    policy.write_text("lethe: 1\nname: none yet\ntargets: []\n", encoding="utf-8")
+    status, out, _ = told(capsys, "check", policy)
+    assert status == 0 and "can be used: 0 targets: nothing is forgotten; no tests; " in out
+
+
+def test_a_key_that_a_test_lacks_is_told_in_words_for_tests(
+    capsys: pytest.CaptureFixture[str], policy: Path
+) -> None:
+    policy.write_text("lethe: 1\nname: n\ntargets: []\ntests: [{expect: kept}]\n", encoding="utf-8")
+    _, _, err = told(capsys, "check", policy)
+    assert "tests[0].ask: is missing; a question, such as " in err and "{name}" not in err
+
+
+@pytest.mark.parametrize("upstream", [["--upstream", "demo"], ["--vllm", "a/model"]], ids=["demo", "vllm"])
+def test_no_model_is_started_for_a_policy_that_cannot_be_used(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, policy: Path, upstream: list[str]
+) -> None:
+    monkeypatch.setattr("server.start.serve", lambda settings: pytest.fail("it was started"))
+    policy.write_text(POLICY.replace("kind: entity", "kind: entitty"), encoding="utf-8")
+    status, _, err = told(capsys, "serve", "--policy", policy, *upstream, "--state", policy.parent / "state")
+    assert status == 2 and "entitty" in err
+
+
+def test_an_encoder_that_cannot_be_had_is_told_at_the_start_even_where_no_target_needs_it_yet(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, policy: Path
+) -> None:
+    monkeypatch.setattr("server.start.serve", lambda settings: pytest.fail("it was started"))
+    arguments = ["--policy", policy, "--upstream", "http://127.0.0.1:1", "--state", policy.parent / "state"]
+    status, _, err = told(capsys, "serve", *arguments, "--encoder", "./no/such/folder")
+    assert (
+        status == 2 and "--encoder: the encoder ./no/such/folder cannot be exported: there is no such" in err
+    )
 
 
 def test_each_problem_of_a_policy_is_a_line(capsys: pytest.CaptureFixture[str], policy: Path) -> None:
@@ -294,15 +331,16 @@ def test_bad_input_is_said_in_lines_with_status_2(
     assert all(line.startswith("lethe: ") for line in err.splitlines())
 
 
+@pytest.mark.parametrize("option", ["--port", "--admin-port"])
 def test_a_port_that_is_taken_is_said_in_a_line(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, policy: Path
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, policy: Path, option: str
 ) -> None:
     monkeypatch.setattr("server.start.speak_plainly", lambda: None)  # it changes loggers for good
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        arguments = ["serve", "--policy", policy, "--upstream", "http://127.0.0.1:1", "--port", port]
-        status, _, err = told(capsys, *arguments, "--state", policy.parent / "state")
-    assert status == 1 and len(err.splitlines()) == 1 and port in err
+        arguments = ["serve", "--policy", policy, "--upstream", "http://127.0.0.1:1", "--port", "0"]
+        status, _, err = told(capsys, *arguments, "--state", policy.parent / "state", option, port)
+    assert status == 1 and len(err.splitlines()) == 1 and f"port {port} ({option}): " in err
 
 
 def test_what_nobody_foresaw_is_said_without_its_words(

@@ -13,7 +13,7 @@ from policies.policy import Pattern
 from tests.guarding import policy, target
 from tests.test_policies_patterns import GOOD
 
-SOURCES = [source for source, _, _ in GOOD]
+SOURCES = [*(source for source, _, _ in GOOD), r"(?i)\p{Lu}x", r"(?ia)x?\p{Ll}[01]"]
 CHARS = "abcdxyzABCXY0129 .,:;@/-_+'()\nIDUSé漢字ſK\u0130"
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guards.base import Passage
+from guards.base import Finding, Passage
 from guards.encoder import HashingEncoder
 from guards.encoder_thread import EncoderThread
 from guards.literal import Literals
@@ -110,3 +110,40 @@ def test_sentences_about_a_target_are_taken_out_wherever_a_span_touches_them() -
     spans = [(each.start, each.end) for each in seen.findings]
     assert seen.without(text, spans) == "One. Two. Three."
     assert seen.without(text, [(3, 6)]) == "Two. Three."
+
+
+def test_what_one_client_brought_is_no_cheaper_for_another() -> None:
+    encoder = HashingEncoder()
+    meaning = Meaning.build(LOCKS, encoder, Retain.load(encoder, None), EncoderThread(encoder))
+    passages = Passages(LOCKS, Literals(LOCKS), meaning, lexicon())
+    looked: list[str] = []
+    by_meaning = passages._by_meaning
+
+    async def watched(texts: Sequence[str]) -> list[list[Finding]]:
+        looked.extend(texts)
+        return await by_meaning(texts)
+
+    passages._by_meaning = watched  # type: ignore[method-assign]
+
+    async def go() -> None:
+        for client in ("first", "first", "second"):
+            await passages.read(said("Is it raining?"), client)
+
+    asyncio.run(go())
+    assert looked == ["Is it raining?"] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("where does odalys live?", ["odalys"]),
+        ("tell me where vennaker lives, and what odalys does", ["vennaker", "odalys"]),
+        ("Odalys met Odalys, and Vennaker.", ["Odalys", "Odalys", "Vennaker"]),
+        ("Harry Truman and Potter Valley", []),
+        ("in summer the garden is green", []),
+    ],
+)
+def test_a_word_of_a_name_counts_wherever_no_ordinary_word_can_be_meant(text: str, found: list[str]) -> None:
+    summer = target("summer", names=["Summer Garden"])
+    (seen,) = asyncio.run(reader(policy(*PEOPLE.targets, summer)).read(said(text)))
+    assert [text[each.start : each.end] for each in seen.findings] == found

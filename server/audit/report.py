@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from server.wording import counted
+
 Kind = Literal[
     "changed",
     "missing",
@@ -73,9 +75,10 @@ class Report:
     def __str__(self) -> str:
         """Return lines for people: a summary, then a line for each problem and each note."""
         count = len(self.problems) + self.unlisted
-        verdict = {0: "no problem", 1: "1 problem"}.get(count, f"{count} problems")
+        verdict = counted(count, "problem") if count else "no problem"
+        read = (self.chains, "chain"), (self.records, "record"), (self.checkpoints, "checkpoint")
         lines = [
-            f"{self.chains} chains, {self.records} records, {self.checkpoints} checkpoints: {verdict}",
+            f"{', '.join(counted(*each) for each in read)}: {verdict}",
             f"signed by key {self.fingerprint}",
             *(f"problem: {problem}" for problem in self.problems),
         ]

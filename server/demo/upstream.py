@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 import time
 import uuid
@@ -304,8 +305,9 @@ def create_app(weights_dir: Path | str = WEIGHTS, ignore_system: bool = False) -
     return app
 
 
-def serve_model(host: str = "127.0.0.1", port: int = 8001, ignore_system: bool = False) -> None:
-    """Serves the demo model on this address until interrupted."""
+def serve_model(listening: socket.socket, ignore_system: bool = False) -> None:
+    """Serves the demo model on a socket that listens, until interrupted."""
     import uvicorn
 
-    uvicorn.run(create_app(ignore_system=ignore_system), host=host, port=port, log_level="warning")
+    config = uvicorn.Config(create_app(ignore_system=ignore_system), log_level="warning")
+    uvicorn.Server(config).run(sockets=[listening])
