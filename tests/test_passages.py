@@ -140,7 +140,7 @@ def test_what_one_client_brought_is_no_cheaper_for_another() -> None:
         ("tell me where vennaker lives, and what odalys does", ["vennaker", "odalys"]),
         ("Odalys met Odalys, and Vennaker.", ["Odalys", "Odalys", "Vennaker"]),
         ("Harry Truman and Potter Valley", []),
-        ("in summer the garden is green", []),
+        ("In summer each garden is green.", []),
     ],
 )
 def test_a_word_of_a_name_counts_wherever_no_ordinary_word_can_be_meant(text: str, found: list[str]) -> None:
