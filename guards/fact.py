@@ -18,7 +18,7 @@ from guards.literal import Literals, name_parts, value_words
 from guards.prompt import says
 from policies.policy import Policy
 from policies.relations import Lexicon
-from policies.text import fold
+from policies.text import fold, sentences
 
 MIN_INSIDE = 5
 """A part of a name of this many letters is also looked for inside longer words of a reversed answer."""
@@ -37,8 +37,6 @@ class Unit:
     """Offsets are into `text`."""
     cut: bool = False
     """Whether the answer was cut within it, by length or by a stop sequence."""
-    sentences: int = 1
-    """How many sentences it has, where nothing was found in any of them."""
 
     @cached_property
     def folded(self) -> str:
@@ -87,8 +85,14 @@ class Completion:
         for index in sorted(names.keys() | {target for target, _ in values}):
             found += self._target(index, unit, names.get(index, []), values)
         found += self._cut(unit, names.keys())
-        self._recent = [*self._recent, *[set(values)] * unit.sentences][-_RECENT_UNITS:]
+        self._remember(set(values), unit)
         return found
+
+    def _remember(self, values: set[tuple[int, int]], unit: Unit) -> None:
+        # Only what lies behind a value has a distance to it: until there is one, nothing need be counted.
+        if values or any(self._recent):
+            count = 1 if unit.findings else len(sentences(unit.text))
+            self._recent = [*self._recent, *[values] * count][-_RECENT_UNITS:]
 
     def _target(
         self,

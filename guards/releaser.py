@@ -86,10 +86,10 @@ class _Lane:
             while self.text and (end := self._unit_end(0, by_sentence)) is not None:
                 units.append(self.take(end))
             return units
-        end, count = 0, 0
+        end = len(self.text) if self.sealed else 0
         while end < len(self.text) and (found := self._unit_end(end, by_sentence)) is not None:
-            end, count = found, count + 1
-        return [self.take(end, count)] if count else []
+            end = found
+        return [self.take(end)] if end else []
 
     def _unit_end(self, end: int, by_sentence: bool) -> int | None:
         """Return where the unit that begins at `end` ends, in `text`; None while that is open."""
@@ -108,7 +108,7 @@ class _Lane:
             if not straddling:
                 return end
 
-    def take(self, end: int, sentences: int = 1) -> Unit:
+    def take(self, end: int) -> Unit:
         """Cut the next unit off, with the findings in it."""
         text, self.text = self.text[:end], self.text[end:]
         inside = [
@@ -119,7 +119,7 @@ class _Lane:
         self.findings = [f for f in self.findings if f.start - self.base >= end]
         self.base += end
         cut = self.sealed and self.reason == "length" and not self.text
-        return Unit(text, inside, cut, sentences)
+        return Unit(text, inside, cut)
 
 
 @dataclass(slots=True)

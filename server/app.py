@@ -33,6 +33,8 @@ from server.upstream import Upstream
 
 log = logging.getLogger("lethe")
 
+COMPLETIONS = "/v1/chat/completions"
+
 _REQUEST_ID = re.compile(r"(req-)?[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
 
 
@@ -72,17 +74,13 @@ class Gateway(Protocol):
     def ready(self) -> dict[str, Any]: ...
 
 
-def create_app(settings: Settings, *, gateway: Gateway) -> FastAPI:
+def create_app(settings: Settings, *, gateway: Gateway) -> ASGIApp:
     """Return the application for clients; it serves three routes and denies every other.
 
     Raises OSError or ValueError where the clients' key cannot be used.
     """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_exception_handler(HTTPException, _no_route)
-    keys = Keys(gateway.key, settings.client_key())
-    app.add_middleware(Admission, keys=keys)
-    # The last one added is the outermost.
-    app.add_middleware(Front, metrics=gateway.metrics)
     completions = Completions(settings, gateway)
 
     @app.get("/healthz")
@@ -95,8 +93,10 @@ def create_app(settings: Settings, *, gateway: Gateway) -> FastAPI:
         return Response(orjson.dumps(listed), media_type="application/json")
 
     # As a bare application: its requests are read by `server.api`, and nothing is left for FastAPI to do.
-    app.router.routes.append(Route("/v1/chat/completions", completions, methods=["POST"]))
-    return app
+    # The route is there for other methods to be denied; `Direct` takes the requests themselves.
+    app.router.routes.append(Route(COMPLETIONS, completions, methods=["POST"]))
+    admitted = Admission(Direct(app, {COMPLETIONS: completions}), Keys(gateway.key, settings.client_key()))
+    return Front(admitted, gateway.metrics)
 
 
 def create_admin_app(ready: Callable[[], Awaitable[Mapping[str, Any]]], metrics: Metrics) -> FastAPI:
@@ -188,6 +188,22 @@ class Admission:
         if scope["type"] == "http" and scope["path"] != "/healthz":
             scope["state"]["key_id"] = self._keys.admit(scope["headers"])
         await self._app(scope, receive, send)
+
+
+class Direct:
+    """The way past FastAPI's eight layers, for the endpoints that are asked all the time.
+
+    posted: by path, the application for a POST; every other request goes to `app`.
+    """
+
+    def __init__(self, app: ASGIApp, posted: Mapping[str, ASGIApp]) -> None:
+        self._app = app
+        self._posted = posted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        posted = scope["type"] == "http" and scope["method"] == "POST"
+        app = self._posted.get(scope["path"], self._app) if posted else self._app
+        await app(scope, receive, send)
 
 
 class Completions:

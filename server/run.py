@@ -24,7 +24,7 @@ from guards.registry import Guard
 from guards.releaser import Releaser
 from server.api.chat import deltas
 from server.api.json_body import json_texts
-from server.audit import Audit, AuditError, Opened
+from server.audit import Audit, AuditError
 from server.ending import ending_of
 from server.errors import (
     GatewayError,
@@ -100,25 +100,20 @@ class Run:
         )
         for choice in self._choices:
             choice.limits = Limits(question.stop, question.max_tokens if plan.hold_stop else None)
-        opening = asyncio.create_task(self._open(opened(exchange, guard.policy, gateway.key)))
+        with _audited():
+            opening = gateway.audit.opened(opened(exchange, guard.policy, gateway.key))
         try:
             if plan.local or gateway.audit.failing:
-                await opening
+                await self._durable(opening)
             if not plan.local:
                 self._answer = await gateway.upstream.open(PATH, self._body(), streaming=question.streaming)
-        except asyncio.CancelledError:
-            opening.cancel()
-            await asyncio.gather(opening, return_exceptions=True)
-            raise
         finally:
             # Until the record is durable nothing leaves, whatever the upstream says meanwhile.
-            await opening
+            await self._durable(opening)
 
-    async def _open(self, record: Opened) -> None:
-        try:
-            await self._gateway.audit.opened(record)
-        except AuditError as error:
-            raise GuardUnavailable from error
+    async def _durable(self, opening: asyncio.Future[None]) -> None:
+        with _audited():
+            await opening
         self._opened = True
 
     async def _read(self, guard: Guard) -> Arms:
@@ -388,6 +383,15 @@ class _Choice:
         """The upstream's finish reason, once it came."""
         self.over = False
         self.spoke = False
+
+
+@contextmanager
+def _audited() -> Iterator[None]:
+    """Turn a failure of the audit into a stop: what cannot be recorded is not done."""
+    try:
+        yield
+    except AuditError as error:
+        raise GuardUnavailable from error
 
 
 @contextmanager

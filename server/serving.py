@@ -141,6 +141,8 @@ class Listener(uvicorn.Server):
             log_config=None,
             access_log=False,
             server_header=False,
+            # Nothing here asks where a request came from.
+            proxy_headers=False,
             timeout_keep_alive=_KEEPALIVE_S,
             timeout_graceful_shutdown=grace_s,
         )

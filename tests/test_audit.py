@@ -131,7 +131,7 @@ def test_commits_wait_for_the_disk(tmp_path: Path) -> None:
 async def test_the_event_loop_turns_while_a_commit_waits(tmp_path: Path) -> None:
     audit = start(tmp_path)
     with write_lock(tmp_path):
-        waiting = asyncio.create_task(audit.opened(opened(0)))
+        waiting = asyncio.ensure_future(audit.opened(opened(0)))
         for _ in range(1000):
             await asyncio.sleep(0)
         assert not waiting.done()
@@ -251,7 +251,7 @@ async def test_one_process_at_a_time_adds_to_the_heads_file(tmp_path: Path) -> N
     audit = start(tmp_path, replace(SOON, checkpoint_records=1))
     with (tmp_path / "state" / "audit-heads.jsonl").open("rb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        waiting = asyncio.create_task(audit.opened(opened(0)))
+        waiting = asyncio.ensure_future(audit.opened(opened(0)))
         await until(lambda: "opened" in kinds(tmp_path, audit))
         for _ in range(1000):
             await asyncio.sleep(0)
@@ -295,10 +295,10 @@ async def test_a_checkpoint_made_though_it_failed_is_not_signed_twice(tmp_path: 
 async def test_an_opening_cancelled_while_it_is_written_is_voided(tmp_path: Path) -> None:
     audit = start(tmp_path)
     with write_lock(tmp_path):
-        held = asyncio.create_task(audit.opened(opened(0)))
+        held = asyncio.ensure_future(audit.opened(opened(0)))
         await asyncio.sleep(0)
         await until(lambda: audit.queue_length == 0)
-        waiting = asyncio.create_task(audit.opened(opened(1)))
+        waiting = asyncio.ensure_future(audit.opened(opened(1)))
         await asyncio.sleep(0)
         for task in (held, waiting):
             task.cancel()
@@ -313,7 +313,7 @@ async def test_an_opening_cancelled_while_it_is_written_is_voided(tmp_path: Path
 async def test_an_opening_cancelled_as_its_answer_arrives_is_voided(tmp_path: Path) -> None:
     audit = start(tmp_path)
     for i in range(20):
-        task = asyncio.create_task(audit.opened(opened(i)))
+        task = asyncio.ensure_future(audit.opened(opened(i)))
         stored = len(kinds(tmp_path, audit))
         await until(lambda stored=stored: len(kinds(tmp_path, audit)) > stored)  # type: ignore[misc]
         task.cancel()
@@ -328,10 +328,10 @@ async def test_an_opening_cancelled_as_its_answer_arrives_is_voided(tmp_path: Pa
 async def test_too_many_waiting_records_refuse_the_next_exchange_and_no_ending(tmp_path: Path) -> None:
     audit = start(tmp_path, replace(SOON, queue=2))
     with write_lock(tmp_path):
-        tasks = [asyncio.create_task(audit.opened(opened(0)))]
+        tasks = [asyncio.ensure_future(audit.opened(opened(0)))]
         await asyncio.sleep(0)
         await until(lambda: audit.queue_length == 0)
-        tasks += [asyncio.create_task(audit.opened(opened(i))) for i in (1, 2)]
+        tasks += [asyncio.ensure_future(audit.opened(opened(i))) for i in (1, 2)]
         await asyncio.sleep(0)
         assert audit.queue_length == 2
         with pytest.raises(AuditError, match="too many"):

@@ -134,11 +134,14 @@ def count_rulings(rulings: Iterable[Ruling]) -> dict[str, int]:
     return dict(Counter(f"{ruling.action}/{ruling.scan}" for ruling in rulings))
 
 
+_FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in (Opened, Ended)}
+
+
 def canonical(kind: str, record: Opened | Ended | Mapping[str, Json]) -> bytes:
     """Return the one JSON form of a record: UTF-8, keys sorted, no white space, with its kind and version."""
     assert kind in _KINDS
     if isinstance(record, Opened | Ended):
-        values = {field.name: getattr(record, field.name) for field in fields(record)}
+        values = {name: getattr(record, name) for name in _FIELDS[type(record)]}
     else:
         values = dict(record)
     return orjson.dumps(values | {"kind": kind, "v": 1}, option=orjson.OPT_SORT_KEYS)

@@ -60,6 +60,8 @@ checkpoints = Table(
 """One row a signed head: `body` is its canonical JSON, `signature` is 128 hex digits."""
 
 
+_ROWS = 500
+"""Rows of one statement: far below the variables that a driver takes in one."""
 _MARKS = {"qmark": "?", "format": "%s"}
 
 
@@ -74,10 +76,12 @@ def add(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]])
         connection.execute(table.insert(), [dict(row) for row in rows])
         return
     names = [column.name for column in table.columns]
-    marks = ", ".join([mark] * len(names))
-    values = [tuple(row[name] for name in names) for row in rows]
-    # Names are this module's own, and no value is part of the statement.
-    connection.exec_driver_sql(f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks})", values)  # noqa: S608
+    into = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES "  # noqa: S608  (names of this module's own)
+    for start in range(0, len(rows), _ROWS):
+        some = rows[start : start + _ROWS]
+        # One statement for many rows: every step of SQLite's lets the other threads in, which are busy.
+        marks = ", ".join([f"({', '.join([mark] * len(names))})"] * len(some))
+        connection.exec_driver_sql(into + marks, tuple(row[name] for row in some for name in names))
 
 
 def locate(url_or_path: str | Path) -> URL:

@@ -54,7 +54,7 @@ class Limits:
     """A checkpoint is signed once so many records are without one."""
     checkpoint_s: float = 5.0
     """A checkpoint is signed once a record has been without one for so long."""
-    gather_s: float = 0.004
+    gather_s: float = 0.012
     """How long a commit waits for more records while other exchanges are under way."""
     linger_s: float = 0.05
     """How long an ending waits for a commit to go with."""
@@ -67,9 +67,9 @@ _Waiter = tuple[asyncio.Future[None], str | None]
 
 
 class Audit:
-    """The audit of one process: `opened` and `ended` return once their record is durable.
+    """The audit of one process: what `opened` and `ended` return is done once their record is durable.
 
-    Both may be awaited from several event loops at once and never block one.  A failed write raises
+    Both may be called in several event loops at once and never block one.  A failed write raises
     AuditError, leaves the chain where it was, and is tried anew with the next record.
     """
 
@@ -95,6 +95,8 @@ class Audit:
         """How many of those that wait are awaited: all but endings."""
         self._under_way = 0
         """Exchanges with a record that opens them and none yet that ends them."""
+        self._gathering = False
+        """Whether the thread knows of records, and waits for others to go with them."""
         self._failed = False
         self._failure: str | None = "the audit's writer ended by itself"
         self._running: heads.Running | None = None
@@ -139,20 +141,14 @@ class Audit:
         """How many records wait for a commit."""
         return len(self._waiting)
 
-    async def opened(self, record: Opened) -> None:
-        """Return once the record is durable.
+    def opened(self, record: Opened) -> asyncio.Future[None]:
+        """Take the record, and return what is done once it is durable.
 
-        Raises AuditError where it could not be made so, or where too many wait.  Where this raises, or is
-        cancelled, the exchange counts as never opened and needs no `ended`: should its record have been
-        written all the same, a `void` record follows it.
+        The future fails with AuditError where it could not be made so; raises AuditError where too many wait
+        or after `close`.  Where the future fails or is cancelled, the exchange counts as never opened and
+        needs no `ended`: should its record have been written all the same, a `void` record follows it.
         """
-        future = self._put(canonical("opened", record), record.exchange_id)
-        try:
-            await future
-        except asyncio.CancelledError:
-            if future.done() and not future.cancelled() and future.exception() is None:
-                self._void([record.exchange_id])
-            raise
+        return self._put(canonical("opened", record), record.exchange_id)
 
     def ended(self, record: Ended) -> asyncio.Future[None]:
         """Take the record, and return what is done once it is durable: with the next commit, or soon.
@@ -188,10 +184,17 @@ class Audit:
             self._waiting.append(_Entry(body, opens, future))
             self._under_way += 1 if opens is not None else -1
             self._urgent += opens is not None
-            # An ending goes with the next commit; somebody has to look after the first one.
-            if opens is not None or len(self._waiting) == 1:
+            if self._worth_waking(opens is not None):
                 self._wake.notify()
         return future
+
+    def _worth_waking(self, opens: bool) -> bool:
+        """Whether the record that has just been put changes what the writer's thread waits for."""
+        if not self._gathering:
+            # An ending goes with the next commit; somebody has to look after the first one.
+            return opens or len(self._waiting) == 1
+        # The first one that is awaited, or the last one that the commit waited for.
+        return (opens and self._urgent == 1) or 0 < self._urgent == self._under_way
 
     def _void(self, exchange_ids: Sequence[str]) -> None:
         """Record that these exchanges were written as opened and then refused."""
@@ -242,7 +245,9 @@ class Audit:
                     return ()
             if not self._waiting:
                 return None
+            self._gathering = True
             self._gather()
+            self._gathering = False
             batch = [entry for entry in self._waiting if not entry.abandoned]
             self._under_way -= len(self._waiting) - len(batch)
             self._waiting.clear()
