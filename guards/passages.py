@@ -103,6 +103,8 @@ class Passages:
         Raises OverBudget where more sentences would have to be encoded than one request may bring, and
         what the encoder raises.
         """
+        if self._meaning is None and len(passages) == 1 and len(passages[0].text) < _CACHED_CHARS:
+            return self._literally([passages[0].text])
         keys = [self._hash(passage.text, client) for passage in passages]
         known = {key: self._cache[key] for key in keys if key is not None and key in self._cache}
         fresh = {

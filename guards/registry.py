@@ -125,9 +125,9 @@ class Guard:
         return Plan(self._knowledge.instruction(steered), local, True, what)
 
     def releaser(
-        self, arms: Arms, choices: int, *, structured: bool, seed: bytes, max_held_chars: int
+        self, arms: Arms, choices: int, *, structured: bool, seed: Callable[[], bytes], max_held_chars: int
     ) -> Releaser:
-        """Return the Releaser of one exchange.  `seed` is keyed and stands for the question."""
+        """Return the Releaser of one exchange.  `seed` gives what is keyed and stands for the question."""
         if arms.stance is Stance.CLEAR:
             evidence = [Completion(self.policy, arms, self._literals, self._words) for _ in range(choices)]
         else:

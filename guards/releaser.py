@@ -16,7 +16,7 @@ moment at which the upstream's first sentence ended, so that neither text nor rh
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -158,7 +158,7 @@ class Releaser:
         *,
         meaning: Meaning | None,
         structured: bool,
-        seed: bytes,
+        seed: Callable[[], bytes],
         max_held_chars: int,
     ) -> None:
         self._policy = policy
@@ -389,7 +389,7 @@ class Releaser:
         self._out.append(Release(choice, channel, said + space))
 
     def _place(self, choice: int) -> bytes:
-        return hashlib.blake2b(b"%d" % choice, key=self._seed[:64]).digest()
+        return hashlib.blake2b(b"%d" % choice, key=self._seed()[:64]).digest()
 
     def _style(self, leaks: Sequence[Leak]) -> Style:
         named = [self._policy.targets[leak.target].style for leak in leaks if leak.target >= 0]

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, Protocol
 
 import orjson
@@ -39,11 +39,11 @@ _REQUEST_ID = re.compile(r"(req-)?[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f
 
 
 class Released(Protocol):
-    """The parts of an answer; must be closed, whether it was read or not."""
+    """The parts of an answer, those that leave together at a time; must be closed, read or not."""
 
-    def __aiter__(self) -> AsyncIterator[Part]: ...
+    def __aiter__(self) -> AsyncIterator[Sequence[Part]]: ...
 
-    async def __anext__(self) -> Part: ...
+    async def __anext__(self) -> Sequence[Part]: ...
 
     async def aclose(self) -> None: ...
 
@@ -217,17 +217,12 @@ class Completions:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read a request and answer it.  Raises GatewayError before the first byte, and ClientGone."""
         key_id, request_id = scope["state"]["key_id"], scope["state"]["request_id"]
-        with self._slot():
-            body = await read_body(scope, receive, self._settings.max_body_bytes, self._settings.body_s)
-            await unless_gone(receive, self._answer(key_id, request_id, body, send))
-
-    @contextmanager
-    def _slot(self) -> Iterator[None]:
         if self._running >= self._settings.max_exchanges:
             raise Overloaded
         self._running += 1
         try:
-            yield
+            body = await read_body(scope, receive, self._settings.max_body_bytes, self._settings.body_s)
+            await unless_gone(receive, self._answer(key_id, request_id, body, send))
         finally:
             self._running -= 1
 

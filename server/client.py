@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
-from server.deadline import within
+from server.deadline import Later, later, within
 from server.errors import RequestRejected, TooLarge, UnsupportedMedia
 from server.sse import COMMENT
 
@@ -21,6 +21,8 @@ STREAM_HEADERS = [
 
 _QUIET_S = 15
 """A stream that says nothing for so long gets a comment, so that no proxy takes it for dead."""
+_UNWATCHED_S = 0.1
+"""For so long nobody looks whether a client is still there."""
 _DRAIN_BYTES = 64 << 20
 _DRAIN_S = 5
 
@@ -41,7 +43,7 @@ class Client:
         self._quiet_s = quiet_s
         self._started = False
         self._quiet = True
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Later | None = None
         self._comment: asyncio.Task[None] | None = None
 
     async def whole(self, body: bytes) -> None:
@@ -71,7 +73,7 @@ class Client:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _listen_for_quiet(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._quiet_s, self._look)
+        self._timer = later(self._quiet_s, self._look)
 
     def _look(self) -> None:
         if self._quiet and (self._comment is None or self._comment.done()):
@@ -137,11 +139,13 @@ async def _pieces(receive: Receive) -> AsyncIterator[bytes]:
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
-    """Do `work`, and cancel it as soon as the client goes away; either way it has ended on return.
+    """Do `work`, and cancel it once the client has gone away; either way it has ended on return.
 
-    The request's body must have been read.  Raises what the work raises, or ClientGone.
+    The request's body must have been read.  The client is watched from `_UNWATCHED_S` on: a task for
+    answers that are there before would cost a tenth of them.  Raises what the work raises, or ClientGone.
     """
     task, gone = asyncio.current_task(), False
+    watching: asyncio.Task[None] | None = None
     assert task is not None
 
     async def watch() -> None:
@@ -151,7 +155,11 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> None
         gone = True
         task.cancel()
 
-    watching = asyncio.create_task(watch())
+    def begin() -> None:
+        nonlocal watching
+        watching = asyncio.create_task(watch())
+
+    timer = later(_UNWATCHED_S, begin)
     try:
         await work
     except asyncio.CancelledError:
@@ -160,7 +168,9 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> None
             raise ClientGone from None
         raise
     finally:
-        watching.cancel()
+        timer.cancel()
+        if watching is not None:
+            watching.cancel()
 
 
 async def drain(receive: Receive) -> None:

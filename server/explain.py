@@ -53,7 +53,7 @@ async def _patterns(policy: Policy, guard: Guard, prompt: str) -> list[str]:
     if not found:
         return []
     releaser = guard.releaser(
-        Arms(Stance.CLEAR), 1, structured=False, seed=b"explain", max_held_chars=len(prompt) + 1024
+        Arms(Stance.CLEAR), 1, structured=False, seed=lambda: b"explain", max_held_chars=len(prompt) + 1024
     )
     releaser.feed(0, Channel.CONTENT, prompt)
     releaser.close(0, "stop")

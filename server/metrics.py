@@ -86,6 +86,8 @@ class Metrics:
         self._targets = Gauge(
             "lethe_policy_targets", "Targets in force.", multiprocess_mode="livemax", registry=registry
         )
+        self._encoded = self._queued = 0
+        """What the gauges show: most exchanges change neither."""
         self._in_force: str | None = None
         self._file: CollectorRegistry | None = None
         self._labelled: dict[tuple[str, bool], tuple[Counter, Histogram, Histogram]] = {}
@@ -132,11 +134,15 @@ class Metrics:
 
     def encoded(self, total: int) -> None:
         """Say how many texts the encoder has been given since the start."""
-        self._encoder_texts.set(total)
+        if total != self._encoded:
+            self._encoded = total
+            self._encoder_texts.set(total)
 
     def queued(self, count: int) -> None:
         """Say how many audit records wait."""
-        self._audit_queue.set(count)
+        if count != self._queued:
+            self._queued = count
+            self._audit_queue.set(count)
 
     def audit_failed(self) -> None:
         """Count an ending that could not be written at once."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Self
 from weakref import WeakSet
 
@@ -27,16 +27,16 @@ log = logging.getLogger("lethe")
 
 
 class Released:
-    """The parts of one answer.  Must be closed, whether it was read or not."""
+    """The parts of one answer, those that leave together at a time.  Must be closed, read or not."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._parts = run.parts()
 
-    def __aiter__(self) -> AsyncIterator[Part]:
+    def __aiter__(self) -> AsyncIterator[Sequence[Part]]:
         return self
 
-    async def __anext__(self) -> Part:
+    async def __anext__(self) -> Sequence[Part]:
         return await self._run.stopping.unless_told(self._parts.__anext__)
 
     async def aclose(self) -> None:

@@ -12,8 +12,8 @@ import asyncio
 import hashlib
 import hmac
 import time
-from collections.abc import AsyncGenerator, Iterable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from typing import Any, Protocol
 
 import anyio
@@ -95,12 +95,12 @@ class Run:
             arms,
             question.choices,
             structured=question.structured,
-            seed=self._seed(),
+            seed=self._seed,
             max_held_chars=gateway.max_held_chars,
         )
         for choice in self._choices:
             choice.limits = Limits(question.stop, question.max_tokens if plan.hold_stop else None)
-        with _audited():
+        with _AUDITED:
             opening = gateway.audit.opened(opened(exchange, guard.policy, gateway.key))
         try:
             if plan.local or gateway.audit.failing:
@@ -112,7 +112,7 @@ class Run:
             await self._durable(opening)
 
     async def _durable(self, opening: asyncio.Future[None]) -> None:
-        with _audited():
+        with _AUDITED:
             await opening
         self._opened = True
 
@@ -127,9 +127,11 @@ class Run:
             raise GuardUnavailable from error
 
     def _seed(self) -> bytes:
-        asked = [passage.text for passage in self.exchange.question.passages if passage.current]
-        text = self.exchange.policy_digest + "".join(f"{each}\0" for each in asked)
-        return hmac.digest(self._gateway.key, text.encode("utf-8", "surrogatepass"), "sha256")
+        current = [passage.text for passage in self.exchange.question.passages if passage.current]
+        text = self.exchange.policy_digest + "".join(f"{each}\0" for each in current)
+        # Not the one-shot `hmac.digest`, which lets another thread in and waits for its turn again.
+        asked = text.encode("utf-8", "surrogatepass")
+        return hmac.new(self._gateway.key, asked, hashlib.sha256).digest()
 
     def _body(self) -> dict[str, Any]:
         """Return the request as the upstream gets it: allow-listed fields, steered, limits held here."""
@@ -152,17 +154,16 @@ class Run:
 
     # -- the answer -----------------------------------------------------------------------------------
 
-    async def parts(self) -> AsyncGenerator[Part, None]:
-        """Yield what leaves, in order; every choice ends with one finish reason."""
+    async def parts(self) -> AsyncGenerator[list[Part], None]:
+        """Yield what leaves together, in order; every choice ends with one finish reason."""
         try:
             if self._answer is None:
-                for part in await self._finish_all("stop"):
-                    yield part
+                yield await self._finish_all("stop")
             else:
                 async with aclosing(self._events(self._answer)) as steps:
                     async for step in steps:
-                        for part in step:
-                            yield part
+                        if step:
+                            yield step
         except BaseException as error:
             await self.end_with(error)
             raise
@@ -206,7 +207,7 @@ class Run:
         return self._releaser.answered or limited
 
     async def _take(self, steps: list[Delta]) -> list[Part]:
-        with _checked():
+        with _CHECKED:
             assert self._releaser is not None
             for delta in joined(steps):
                 choice = self._choices[delta.choice]
@@ -225,7 +226,7 @@ class Run:
         return "length" if finish_reason in ("length", "content_filter") else "stop"
 
     async def _finish_all(self, finish_reason: str) -> list[Part]:
-        with _checked():
+        with _CHECKED:
             assert self._releaser is not None
             for index, choice in enumerate(self._choices):
                 if choice.finish is None:
@@ -385,22 +386,23 @@ class _Choice:
         self.spoke = False
 
 
-@contextmanager
-def _audited() -> Iterator[None]:
-    """Turn a failure of the audit into a stop: what cannot be recorded is not done."""
-    try:
-        yield
-    except AuditError as error:
-        raise GuardUnavailable from error
+class _Stops:
+    """A context in which some errors become a stop.
+
+    The message is ours: an error's own words may quote what a scan was shown.
+    """
+
+    def __init__(self, kind: type[Exception]) -> None:
+        self._kind = kind
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, self._kind) and not isinstance(error, GatewayError):
+            raise GuardUnavailable from error
 
 
-@contextmanager
-def _checked() -> Iterator[None]:
-    """Turn whatever a guard raises into a stop: text that was not checked to the end never leaves."""
-    try:
-        yield
-    except GatewayError:
-        raise
-    except Exception as error:
-        # Not chained in a message: a scan's own words may quote what it was shown.
-        raise GuardUnavailable from error
+_CHECKED = _Stops(Exception)
+"""Whatever a guard raises: text that was not checked to the end never leaves."""
+_AUDITED = _Stops(AuditError)
+"""What cannot be recorded is not done."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -27,6 +28,8 @@ log = logging.getLogger("lethe")
 
 _T = TypeVar("_T")
 
+_YOUNG_OBJECTS = 20_000
+"""Objects that are made, and not gone yet, before the collector looks for cycles among them."""
 _KEEPALIVE_S = 65
 """Above what clients and proxies keep idle connections for, so that they are the ones to close."""
 _ABORT_S = 10
@@ -46,6 +49,9 @@ class StartError(Exception):
 
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run `main` in an event loop that never prints what a failed task was doing."""
+    # Next to nothing here is in a cycle: an exchange's objects go as soon as it ends, and to look for others
+    # after every 700 costs a twelfth of the processor's time under load.
+    gc.set_threshold(_YOUNG_OBJECTS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.get_loop().set_exception_handler(_unforeseen)
         runner.run(main)

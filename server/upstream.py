@@ -121,7 +121,7 @@ class HttpUpstream:
             headers["Authorization"] = f"Bearer {key.get_secret_value()}"
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=limit, keepalive_timeout=_KEEPALIVE_S),
-            timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect_s),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect_s),
             headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -175,10 +175,8 @@ class HttpUpstream:
         headers = {} if data is None else {"Content-Type": "application/json"}
         url = self._base + path.removeprefix("/v1")
         try:
-            async with asyncio.timeout(timeout_s):
-                return await self._session.request(
-                    method, url, data=data, headers=headers, allow_redirects=False
-                )
+            asking = self._session.request(method, url, data=data, headers=headers, allow_redirects=False)
+            return await within(timeout_s, asking)
         except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
             raise UpstreamUnreachable from error
         except TimeoutError as error:
@@ -276,8 +274,8 @@ class _Whole(_Body):
         if self.done:
             raise StopAsyncIteration
         body = bytearray()
-        while piece := await self._read(self._deadline):
-            body += piece
+        while not self._response.content.at_eof():
+            body += await self._read(self._deadline)
             if len(body) > MAX_BYTES:
                 raise UpstreamFailed
         event = _parse(bytes(body))

@@ -20,7 +20,7 @@ for _name in [name for name in os.environ if name.startswith("LETHE_")]:
 
 # Examples are counted and the seed is fixed in CI, so that a failure there is the same one everywhere.
 # `deadline=None`: two cores that others use too say nothing about an algorithm.
-settings.register_profile("dev", deadline=None)
+settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile(
     "ci",
     deadline=None,

@@ -44,8 +44,8 @@ class Parts:
     def __aiter__(self) -> Parts:
         return self
 
-    async def __anext__(self) -> Part:
-        return await anext(self._parts)
+    async def __anext__(self) -> list[Part]:
+        return [await anext(self._parts)]
 
     async def aclose(self) -> None:
         await self._parts.aclose()

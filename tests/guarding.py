@@ -60,7 +60,7 @@ def read(guard: Guard, *turns: str | tuple[str, str]) -> Arms:
 
 def releaser(guard: Guard, arms: Arms, choices: int = 1, *, structured: bool = False) -> Releaser:
     """Return the Releaser of a test's exchange."""
-    return guard.releaser(arms, choices, structured=structured, seed=SEED, max_held_chars=1 << 18)
+    return guard.releaser(arms, choices, structured=structured, seed=lambda: SEED, max_held_chars=1 << 18)
 
 
 def answer(

@@ -209,11 +209,11 @@ def exchange(**fields: object) -> Exchange:
     return Exchange(parse(orjson.dumps(body)), "digest", "key", opened_at=1_700_000_000.9)
 
 
-async def played(parts: Sequence[Part | GatewayError]) -> AsyncIterator[Part]:
+async def played(parts: Sequence[Part | GatewayError]) -> AsyncIterator[list[Part]]:
     for part in parts:
         if isinstance(part, GatewayError):
             raise part
-        yield part
+        yield [part]
 
 
 async def streamed(asked: Exchange, parts: Sequence[Part | GatewayError]) -> list[Any]:

@@ -52,7 +52,7 @@ Make = Callable[[Arms, int], Releaser]
 
 
 def real(arms: Arms, choices: int, *, guard: Guard = GUARD, max_held_chars: int = 1 << 18) -> Releaser:
-    return guard.releaser(arms, choices, structured=False, seed=SEED, max_held_chars=max_held_chars)
+    return guard.releaser(arms, choices, structured=False, seed=lambda: SEED, max_held_chars=max_held_chars)
 
 
 async def _drive(

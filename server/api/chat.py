@@ -7,7 +7,7 @@ only where `server.fields` names it.  Routes, headers and statuses are not here.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -242,15 +242,16 @@ def _usage(question: Question, choices: list[_Choice]) -> dict[str, int]:
     }
 
 
-async def whole_bytes(exchange: Exchange, parts: AsyncIterator[Part]) -> bytes:
+async def whole_bytes(exchange: Exchange, parts: AsyncIterator[Sequence[Part]]) -> bytes:
     """Return the answer as one chat completion object, once the parts have ended.
 
     Raises GatewayError: what the parts raise, or UpstreamFailed where a choice has no finish.
     The caller closes `parts`.
     """
     choices = [_Choice() for _ in range(exchange.question.choices)]
-    async for part in parts:
-        choices[part.choice].take(part)
+    async for together in parts:
+        for part in together:
+            choices[part.choice].take(part)
     if any(choice.finish_reason is None for choice in choices):
         raise UpstreamFailed
     return orjson.dumps(
@@ -270,8 +271,12 @@ async def whole_bytes(exchange: Exchange, parts: AsyncIterator[Part]) -> bytes:
     )
 
 
-async def stream_bytes(exchange: Exchange, parts: AsyncIterator[Part]) -> AsyncGenerator[bytes, None]:
-    """Yield the answer as server-sent events; the first ones leave with the first part, even an empty one.
+async def stream_bytes(
+    exchange: Exchange, parts: AsyncIterator[Sequence[Part]]
+) -> AsyncGenerator[bytes, None]:
+    """Yield the answer as server-sent events, those of parts that come together in one piece.
+
+    The first events leave with the first part, even an empty one.
 
     Every choice gets its role first and its finish last; then the usage, if it was asked for, and `[DONE]`,
     and nothing behind it.  A GatewayError before the first part is raised, so that it can be a status;
@@ -281,12 +286,12 @@ async def stream_bytes(exchange: Exchange, parts: AsyncIterator[Part]) -> AsyncG
     chunk = _Chunk(exchange)
     begun = False
     try:
-        async for part in parts:
-            if not begun:
-                begun = True
-                yield b"".join(chunk.opening(index) for index in range(len(choices)))
-            if told := chunk.told(part, choices[part.choice]):
-                yield told
+        async for together in parts:
+            told = [] if begun else [chunk.opening(index) for index in range(len(choices))]
+            begun = True
+            told += [chunk.told(part, choices[part.choice]) for part in together]
+            if piece := b"".join(told):
+                yield piece
         if any(choice.finish_reason is None for choice in choices):
             raise UpstreamFailed
     except GatewayError as error:
@@ -295,8 +300,9 @@ async def stream_bytes(exchange: Exchange, parts: AsyncIterator[Part]) -> AsyncG
         yield event(error.as_object()) + DONE
         return
     if exchange.question.include_usage:
-        yield event({**chunk.head, "choices": [], "usage": _usage(exchange.question, choices)})
-    yield DONE
+        yield event({**chunk.head, "choices": [], "usage": _usage(exchange.question, choices)}) + DONE
+    else:
+        yield DONE
 
 
 class _Chunk:

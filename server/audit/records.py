@@ -33,6 +33,8 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _ACTIONS = frozenset({"mark", "drop sentence", "answer", "stop"})
+_STANCES = frozenset(Stance)
+_ENDINGS = frozenset(Ending)
 _PLANS = frozenset({"pass", "steer", "local"})
 _KINDS = {"started", "opened", "ended", "void", "closed"}
 
@@ -85,7 +87,7 @@ class Opened:
         _require(_HASH.fullmatch(self.model) is not None, "model")
         _require(_counts(self.at, self.choices, self.prompt_chars), "at, choices or prompt_chars")
         _require(type(self.streamed) is bool, "streamed")
-        _require(self.stance in set(Stance), "stance")
+        _require(self.stance in _STANCES, "stance")
         _require(self.plan in _PLANS, "plan")
         _require(all(_HASH.fullmatch(target) for target in self.targets), "targets")
 
@@ -118,7 +120,7 @@ class Ended:
     def __post_init__(self) -> None:
         """Refuse what is not of its field's closed form."""
         _require(_ID.fullmatch(self.exchange_id) is not None, "exchange_id")
-        _require(self.ending in set(Ending), "ending")
+        _require(self.ending in _ENDINGS, "ending")
         _require(self.reason == "" or _WORD.fullmatch(self.reason) is not None, "reason")
         _require(_HASH.fullmatch(self.released) is not None, "released")
         _require(_counts(self.at, self.released_chars, self.duration), "at, released_chars or duration")
