@@ -6,11 +6,13 @@ import asyncio
 import importlib.metadata
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -389,3 +391,11 @@ def test_a_loop_that_is_gone_does_not_end_the_thread() -> None:
     encoder.gate.set()
     assert asyncio.run(thread.encode(["next"])).shape == (1, 16)
     thread.close()
+
+
+async def test_the_event_loop_goes_before_the_encoder_where_they_share_a_core() -> None:
+    with closing(EncoderThread(HashingEncoder())) as thread:
+        await thread.encode(["It is raining."])
+        behind = os.getpriority(os.PRIO_PROCESS, thread._thread.native_id or 0)
+        # Elsewhere a thread has no priority of its own.
+        assert behind > os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) or sys.platform != "linux"
