@@ -46,12 +46,13 @@ class Line:
         await self._writer.drain()
 
     async def hear(self) -> tuple[Said, bytes] | None:
-        """Return the next message, or None once the other end is gone."""
+        """Return the next message, or None once the other end is gone or cannot be understood any more."""
         try:
             words, size = _HEAD.unpack(await self._reader.readexactly(_HEAD.size))
             said: Said = orjson.loads(await self._reader.readexactly(words))
             return said, await self._reader.readexactly(size)
-        except (asyncio.IncompleteReadError, OSError):
+        except (asyncio.IncompleteReadError, OSError, ValueError, MemoryError):
+            # Where a message was not read to its end, nobody knows where the next one begins.
             return None
 
     def close(self) -> None:

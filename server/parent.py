@@ -304,6 +304,8 @@ class Worker:
             future = self._asked.get(heard[0].pop("ask"))
             if future is not None and not future.done():
                 future.set_result(heard[0])
+        # A worker that is there still, and not understood any more, hears this and stops.
+        line.close()
         for future in self._asked.values():
             if not future.done():
                 future.set_result({})

@@ -89,9 +89,8 @@ class _Worker:
                 answering = asyncio.create_task(self._answer(*asked))
                 self._answering.add(answering)
                 answering.add_done_callback(self._answering.discard)
-        except Exception as error:  # noqa: BLE001  (a worker that is deaf is worth none: its parent starts another)
-            log.error("unforeseen %s in a worker; it stops", type(error).__name__)
         finally:
+            # Whatever it is: a worker that is deaf is worth none, and its parent starts another.
             stopping.set()
             for answering in tuple(self._answering):
                 answering.cancel()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from pathlib import Path
 
@@ -17,18 +16,16 @@ from server.worker import _Worker
 @pytest.mark.parametrize(
     "sent", [b"", b"\0" * 7, b"\0\0\0\4" + b"\0" * 8 + b"{no}"], ids=["gone", "cut", "garbled"]
 )
-async def test_a_worker_that_cannot_hear_its_parent_any_more_stops(
-    tmp_path: Path, sent: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_worker_that_cannot_hear_its_parent_any_more_stops(tmp_path: Path, sent: bytes) -> None:
     ours, theirs = socket.socketpair()
     settings = Settings(policy=tmp_path / "p", upstream="http://127.0.0.1:1", state=tmp_path)
     line, stopping = await Line.over(theirs), asyncio.Event()
-    with caplog.at_level(logging.ERROR, "lethe"):
-        conversing = asyncio.create_task(_Worker(settings, line).converse(stopping))
-        await asyncio.to_thread(ours.sendall, sent)
+    conversing = asyncio.create_task(_Worker(settings, line).converse(stopping))
+    await asyncio.to_thread(ours.sendall, sent)
+    if b"{no}" not in sent:  # that one is there still, and is not understood
         ours.close()
-        async with asyncio.timeout(10):
-            await stopping.wait()
-        await conversing
-    assert ("it stops" in caplog.text) == (b"{no}" in sent)
+    async with asyncio.timeout(10):
+        await stopping.wait()
+    await conversing
     line.close()
+    ours.close()
