@@ -355,7 +355,7 @@ async def test_a_policy_that_one_worker_cannot_load_is_in_force_in_none(tmp_path
         assert answers == [ANSWER]
         if poor in server.workers():
             resource.prlimit(poor, resource.RLIMIT_AS, limits)
-        await server.said("3002 targets")
+        await server.said("3,002 targets")
         assert all([await forgets(server) for _ in range(8)])
         await end(server)
 
