@@ -1,10 +1,11 @@
-"""How an exchange ended, by what its work raised."""
+"""What becomes of an exchange by what its work raises: a stop, and in the end one ending."""
 
 from __future__ import annotations
 
 import asyncio
 
 from guards.base import ScanError
+from server.audit import AuditError
 from server.errors import GatewayError, GuardUnavailable
 from server.exchange import Ending, Exchange
 
@@ -23,3 +24,25 @@ def ending_of(error: BaseException | None, exchange: Exchange, changed: bool) ->
     if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
         return Ending.ABORTED, "gone"
     return Ending.FAILED, "error"
+
+
+class Stops:
+    """A context in which some errors become a stop.
+
+    The message is ours: an error's own words may quote what a scan was shown.
+    """
+
+    def __init__(self, kind: type[Exception]) -> None:
+        self._kind = kind
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, self._kind) and not isinstance(error, GatewayError):
+            raise GuardUnavailable from error
+
+
+CHECKED = Stops(Exception)
+"""Whatever a guard raises: text that was not checked to the end never leaves."""
+AUDITED = Stops(AuditError)
+"""What cannot be recorded is not done."""

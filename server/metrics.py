@@ -29,6 +29,9 @@ no policy that can be used; or another try is needed."""
 class Metrics:
     """The counts of one process."""
 
+    _encoded = _queued = 0
+    """What two of the gauges show: most exchanges change neither."""
+
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
         self._exchanges = Counter(
@@ -86,8 +89,6 @@ class Metrics:
         self._targets = Gauge(
             "lethe_policy_targets", "Targets in force.", multiprocess_mode="livemax", registry=registry
         )
-        self._encoded = self._queued = 0
-        """What the gauges show: most exchanges change neither."""
         self._in_force: str | None = None
         self._file: CollectorRegistry | None = None
         self._labelled: dict[tuple[str, bool], tuple[Counter, Histogram, Histogram]] = {}

@@ -14,6 +14,7 @@ import hmac
 import time
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Protocol
 
 import anyio
@@ -25,7 +26,7 @@ from guards.releaser import Releaser
 from server.api.chat import deltas
 from server.api.json_body import json_texts
 from server.audit import Audit, AuditError
-from server.ending import ending_of
+from server.ending import AUDITED, CHECKED, ending_of
 from server.errors import (
     GatewayError,
     GuardUnavailable,
@@ -95,12 +96,13 @@ class Run:
             arms,
             question.choices,
             structured=question.structured,
-            seed=self._seed,
+            # Not a method: the run would be in a cycle with it, and not go by itself.
+            seed=partial(_seed, gateway.key, exchange),
             max_held_chars=gateway.max_held_chars,
         )
         for choice in self._choices:
             choice.limits = Limits(question.stop, question.max_tokens if plan.hold_stop else None)
-        with _AUDITED:
+        with AUDITED:
             opening = gateway.audit.opened(opened(exchange, guard.policy, gateway.key))
         try:
             if plan.local or gateway.audit.failing:
@@ -112,7 +114,7 @@ class Run:
             await self._durable(opening)
 
     async def _durable(self, opening: asyncio.Future[None]) -> None:
-        with _AUDITED:
+        with AUDITED:
             await opening
         self._opened = True
 
@@ -125,13 +127,6 @@ class Run:
             # Whatever a scan dies of, the request has not been checked, and what is unchecked goes nowhere.
             self.exchange.reason = "scan"
             raise GuardUnavailable from error
-
-    def _seed(self) -> bytes:
-        current = [passage.text for passage in self.exchange.question.passages if passage.current]
-        text = self.exchange.policy_digest + "".join(f"{each}\0" for each in current)
-        # Not the one-shot `hmac.digest`, which lets another thread in and waits for its turn again.
-        asked = text.encode("utf-8", "surrogatepass")
-        return hmac.new(self._gateway.key, asked, hashlib.sha256).digest()
 
     def _body(self) -> dict[str, Any]:
         """Return the request as the upstream gets it: allow-listed fields, steered, limits held here."""
@@ -207,7 +202,7 @@ class Run:
         return self._releaser.answered or limited
 
     async def _take(self, steps: list[Delta]) -> list[Part]:
-        with _CHECKED:
+        with CHECKED:
             assert self._releaser is not None
             for delta in joined(steps):
                 choice = self._choices[delta.choice]
@@ -226,7 +221,7 @@ class Run:
         return "length" if finish_reason in ("length", "content_filter") else "stop"
 
     async def _finish_all(self, finish_reason: str) -> list[Part]:
-        with _CHECKED:
+        with CHECKED:
             assert self._releaser is not None
             for index, choice in enumerate(self._choices):
                 if choice.finish is None:
@@ -374,6 +369,14 @@ class Run:
         metrics.finished()
 
 
+def _seed(key: bytes, exchange: Exchange) -> bytes:
+    """Return what stands for the question where something is drawn for it."""
+    current = [passage.text for passage in exchange.question.passages if passage.current]
+    text = exchange.policy_digest + "".join(f"{each}\0" for each in current)
+    # Not the one-shot `hmac.digest`, which lets another thread in and waits for its turn again.
+    return hmac.new(key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
+
+
 class _Choice:
     """One choice of the answer under way."""
 
@@ -384,25 +387,3 @@ class _Choice:
         """The upstream's finish reason, once it came."""
         self.over = False
         self.spoke = False
-
-
-class _Stops:
-    """A context in which some errors become a stop.
-
-    The message is ours: an error's own words may quote what a scan was shown.
-    """
-
-    def __init__(self, kind: type[Exception]) -> None:
-        self._kind = kind
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, self._kind) and not isinstance(error, GatewayError):
-            raise GuardUnavailable from error
-
-
-_CHECKED = _Stops(Exception)
-"""Whatever a guard raises: text that was not checked to the end never leaves."""
-_AUDITED = _Stops(AuditError)
-"""What cannot be recorded is not done."""

@@ -35,7 +35,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_a_policy_that_passes_its_tests_can_be_used(file: Path) -> None:
     result = CliRunner().invoke(lethe, ["check", str(file)])
-    assert result.exit_code == 0 and "2 targets, 4 tests" in result.output
+    assert result.exit_code == 0 and "2 targets; 4 tests pass;" in result.output
 
 
 @pytest.mark.parametrize(
