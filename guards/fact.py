@@ -18,7 +18,7 @@ from guards.literal import Literals, name_parts, value_words
 from guards.prompt import says
 from policies.policy import Policy
 from policies.relations import Lexicon
-from policies.text import fold, sentences
+from policies.text import fold, sentence_end, sentences
 
 MIN_INSIDE = 5
 """A part of a name of this many letters is also looked for inside longer words of a reversed answer."""
@@ -64,8 +64,10 @@ class Completion:
         self._words = words
         self._named: set[int] = set()
         """Targets whose name this answer has brought."""
-        self._recent: list[set[tuple[int, int]]] = []
-        """Values of the last units, oldest first."""
+        self._recent: dict[str, list[set[tuple[int, int]]]] = {}
+        """Values of each channel's last sentences, oldest first; one that is still open is the last."""
+        self._open: set[str] = set()
+        """Channels whose last sentence goes on in their next unit."""
         self._tails: dict[str, str] = {}
         """The end of what each channel has brought."""
         self._parts = {index: name_parts(policy.targets[index]) for index in arms.reversed}
@@ -85,14 +87,25 @@ class Completion:
         for index in sorted(names.keys() | {target for target, _ in values}):
             found += self._target(index, unit, names.get(index, []), values)
         found += self._cut(unit, names.keys())
-        self._remember(set(values), unit)
+        self._remember(set(values), unit, channel)
         return found
 
-    def _remember(self, values: set[tuple[int, int]], unit: Unit) -> None:
+    def _remember(self, values: set[tuple[int, int]], unit: Unit, channel: str) -> None:
+        """Count a unit's sentences behind the values of its own channel.
+
+        Whatever another channel says meanwhile, and however a sentence is cut, the distance is the same.
+        """
+        recent = self._recent.get(channel, [])
         # Only what lies behind a value has a distance to it: until there is one, nothing need be counted.
-        if values or any(self._recent):
-            count = 1 if unit.findings else len(sentences(unit.text))
-            self._recent = [*self._recent, *[values] * count][-_RECENT_UNITS:]
+        if not values and not any(recent):
+            return
+        spans = sentences(unit.text)
+        count = 1 if unit.findings else len(spans)
+        if channel in self._open and recent:
+            values, recent = values | recent[-1], recent[:-1]
+        self._recent[channel] = [*recent, values, *[set[tuple[int, int]]()] * (count - 1)][-_RECENT_UNITS:]
+        ended = sentence_end(f"{unit.text}x", spans[-1][0]) == len(unit.text) if spans else False
+        (self._open.discard if ended else self._open.add)(channel)
 
     def _target(
         self,
@@ -117,7 +130,8 @@ class Completion:
         """Whether a name completes a fact whose value came before it, here or in the question."""
         if index in self._arms.watched or index in self._arms.armed:
             return False
-        if any(at == index for values in self._recent for at, _ in values):
+        recent = (values for channel in self._recent.values() for values in channel)
+        if any(at == index for values in recent for at, _ in values):
             return True
         return (index, 0) in self._arms.values
 

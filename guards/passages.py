@@ -12,10 +12,11 @@ import secrets
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from guards.base import Finding, Part, Passage, ScanError
 from guards.literal import Literals, name_parts
@@ -39,6 +40,16 @@ _TITLES = frozenset("mr mrs ms miss dr prof professor sir lady lord madam doctor
 _CACHED = 8_192
 _CACHED_CHARS = 200
 """Shorter passages are read anew, where nothing need be encoded: it costs no more than their hash."""
+
+
+_T = TypeVar("_T")
+_READERS = ThreadPoolExecutor(2, thread_name_prefix="lethe-reading")
+"""Threads of their own: what else needs one, such as a new policy, must not wait for long requests."""
+
+
+async def aside(work: Callable[..., _T], *given: Any) -> _T:
+    """Return what `work` makes of what is given, worked out beside the event loop."""
+    return await asyncio.get_running_loop().run_in_executor(_READERS, work, *given)
 
 
 class OverBudget(ScanError):
@@ -117,7 +128,7 @@ class Passages:
         if sum(map(len, texts)) <= INLINE_CHARS:
             read = self._literally(texts)
         else:
-            read = await asyncio.to_thread(self._literally, texts)
+            read = await aside(self._literally, texts)
         new: dict[bytes | int, Seen] = {
             place: seen
             if not found

@@ -11,7 +11,6 @@ what the answer must not bring (docs/design.md, 'Completion').  A target is
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from guards.base import Arms, Finding, Part, Passage, Stance
 from guards.literal import Literals, name_parts, value_words
-from guards.passages import INLINE_CHARS, Passages, Seen
+from guards.passages import INLINE_CHARS, Passages, Seen, aside
 from policies.policy import Fact, Policy, Relation, Target
 from policies.relations import Entry, Lexicon
 from policies.text import fold, sentences
@@ -79,7 +78,7 @@ class Reader:
         seen = await self._passages.read(passages, client)
         if sum(len(passage.text) for passage in passages) <= INLINE_CHARS:
             return self._read(passages, seen)
-        return await asyncio.to_thread(self._read, passages, seen)
+        return await aside(self._read, passages, seen)
 
     def _read(self, passages: Sequence[Passage], seen: Sequence[Seen]) -> Arms:
         findings = [

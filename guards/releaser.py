@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from guards.meaning import Meaning
 
 
+_ASIDE_CHARS = 4096
+"""More text than this of a lane that leaves at its end only is shown to its scans as it comes."""
+
+
 class HeldTooMuch(ScanError):
     """More text would have to be held back than the configuration allows."""
 
@@ -59,6 +63,11 @@ class _Lane:
     def ripe(self) -> bool:
         """Whether a sentence may have ended, so that the scans are worth their while."""
         return self.sealed or self.paused or sentence_end(self.text) is not None
+
+    @property
+    def unseen(self) -> int:
+        """How many code points the scans have not seen."""
+        return self.base + len(self.text) - self.fed
 
     def scan(self) -> None:
         """Show the scans what they have not seen; close them once the lane is sealed."""
@@ -305,6 +314,8 @@ class Releaser:
     async def _commit(self, choice: _Choice) -> None:
         for lane in choice.lanes:
             if self._parsed(lane) and not lane.sealed:
+                if lane.unseen >= _ASIDE_CHARS:  # it leaves at its end, and is not all read then
+                    lane.scan()
                 return
             if lane.ripe or not self._policy.by_sentence:
                 lane.scan()

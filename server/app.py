@@ -81,6 +81,10 @@ def create_app(settings: Settings, *, gateway: Gateway) -> ASGIApp:
     """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_exception_handler(HTTPException, _no_route)
+    keys = Keys(gateway.key, settings.client_key())
+    app.add_middleware(Admission, keys=keys)
+    # The last one added is the outermost.
+    app.add_middleware(Front, metrics=gateway.metrics)
     completions = Completions(settings, gateway)
 
     @app.get("/healthz")
@@ -95,8 +99,7 @@ def create_app(settings: Settings, *, gateway: Gateway) -> ASGIApp:
     # As a bare application: its requests are read by `server.api`, and nothing is left for FastAPI to do.
     # The route is there for other methods to be denied; `Direct` takes the requests themselves.
     app.router.routes.append(Route(COMPLETIONS, completions, methods=["POST"]))
-    admitted = Admission(Direct(app, {COMPLETIONS: completions}), Keys(gateway.key, settings.client_key()))
-    return Front(admitted, gateway.metrics)
+    return Direct(app, {COMPLETIONS: Front(Admission(completions, keys), gateway.metrics)})
 
 
 def create_admin_app(ready: Callable[[], Awaitable[Mapping[str, Any]]], metrics: Metrics) -> FastAPI:
@@ -234,7 +237,7 @@ class Completions:
         async with aclosing(parts):
             client = Client(send, self._settings.send_s)
             if question.streaming:
-                await client.stream(chat.stream_bytes(exchange, parts))
+                await client.stream(chat.stream_bytes(exchange, parts, lambda: client.started))
             else:
                 await client.whole(await chat.whole_bytes(exchange, parts))
 

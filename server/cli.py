@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -73,8 +74,14 @@ def _state(given: Path | None) -> Path:
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():
         raise click.ClickException(f"--state: {nearest} is a file; name a folder, which is made where needed")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise click.ClickException(f"--state: nothing can be written in {nearest}; name a folder of your own")
+    try:
+        # Whether something can be written is known once it has been.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError:
+        message = f"--state: nothing can be written in {folder}; name a folder of your own"
+        raise click.ClickException(message) from None
     return folder
 
 
@@ -227,12 +234,15 @@ def schema() -> None:
 def model(host: str, port: int, ignore_system: bool) -> None:
     """Serve the small demo model, without a gateway in front."""
     _require_demo()
-    from server.demo.upstream import serve_model
     from server.serving import listen, url_of
 
     with listen(host, port) as listening:
-        click.echo(f"lethe: the demo model is at {url_of(listening)}/v1", err=True)
-        serve_model(listening, ignore_system)
+        click.echo("lethe: loading the demo model", err=True)
+        os.environ["TQDM_DISABLE"] = "1"  # before its libraries are imported
+        from server.demo.upstream import serve_model
+
+        where = f"lethe: the demo model is at {url_of(listening)}/v1"
+        serve_model(listening, ignore_system, loaded=lambda: click.echo(where, err=True))
 
 
 @lethe.command()
@@ -265,6 +275,8 @@ def audit() -> None:
 )
 def audit_verify(files: tuple[str, ...], state: Path | None) -> None:
     """Check audit databases, files or URLs: was a record changed, removed or cut off?"""
+    from sqlalchemy.exc import ArgumentError
+
     from server.audit import verify
     from server.settings import state_folder
 
@@ -272,7 +284,11 @@ def audit_verify(files: tuple[str, ...], state: Path | None) -> None:
     for file in files:
         beside = state_folder() if "://" in file else Path(file).parent
         _require_database(file)
-        report = verify(file, state or beside)
+        try:
+            report = verify(file, state or beside)
+        except (ArgumentError, ImportError):
+            message = f"{file}: is no URL of a database here; such as sqlite:////var/lib/lethe/audit.sqlite"
+            raise click.ClickException(message) from None
         click.echo(f"{file}: {report}")
         worst = max(worst, report.exit_code)
     sys.exit(worst)
@@ -360,10 +376,17 @@ def _said(error: Exception) -> tuple[str, int]:
     return "an unforeseen error; LETHE_TRACEBACK=1 shows where", 1
 
 
+_FORMS = {
+    "int_parsing": "must be a whole number",
+    "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
+}
+
+
 def _problems(error: ValidationError) -> Iterator[str]:
     for problem in error.errors(include_url=False, include_input=False):
         where = flag(str(problem["loc"][0])) if problem["loc"] else ""
-        message = problem["msg"].removeprefix("Value error, ")
+        message = _FORMS.get(problem["type"], problem["msg"].removeprefix("Value error, "))
         if problem["type"] == "missing":
             message = f"is needed (or the environment variable LETHE_{str(problem['loc'][0]).upper()})"
         yield f"{where}: {message}" if where else message

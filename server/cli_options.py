@@ -31,7 +31,15 @@ class FromSettings(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         end = args.index("--") if "--" in args else len(args)
         flags = tuple(args[end + 1 :])
-        rest = super().parse_args(ctx, args[:end])
+        try:
+            rest = super().parse_args(ctx, args[:end])
+        except click.NoSuchOption as error:
+            if any(given.partition("=")[0] == "--vllm" for given in args[:end]):
+                raise click.UsageError(
+                    f"no option of Lethe's: {error.option_name}; flags for vLLM stand at the end, behind --",
+                    ctx,
+                ) from None
+            raise
         if flags:
             if ctx.params.get("vllm_flags") is not None:
                 raise click.UsageError("flags for vLLM stand behind -- or in --vllm-flags, not in both", ctx)

@@ -41,7 +41,8 @@ class Client:
         self._deliver = send
         self._send_s = send_s
         self._quiet_s = quiet_s
-        self._started = False
+        self.started = False
+        """Whether a status line has been sent."""
         self._quiet = True
         self._timer: Later | None = None
         self._comment: asyncio.Task[None] | None = None
@@ -87,8 +88,8 @@ class Client:
             await self._chunk(COMMENT)
 
     async def _chunk(self, chunk: bytes) -> None:
-        if not self._started:
-            self._started = True
+        if not self.started:
+            self.started = True
             await self._send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
         self._quiet = False
         await self._send({"type": "http.response.body", "body": chunk, "more_body": True})

@@ -31,7 +31,7 @@ from server.messages import Line, Said
 from server.metrics import MULTIPROCESS, Metrics
 from server.processes import SPAWN, exited
 from server.reload import Reloader
-from server.serving import Listener, StartError, announce, unless
+from server.serving import Listener, StartError, announce, tell_upstream, unless
 from server.settings import Settings
 from server.worker import work
 
@@ -102,6 +102,7 @@ class Parent:
         over, in_force = asyncio.Event(), reloader.in_force
         watching = asyncio.create_task(back.run_until(over, self._admin))
         announce(self._client, self._admin, in_force.name, in_force.targets)
+        looking = asyncio.create_task(self._look())
         doing = [
             asyncio.create_task(reloader.run(self._place)),
             *(asyncio.create_task(self._tend(slot)) for slot in range(len(self._workers))),
@@ -109,14 +110,17 @@ class Parent:
         try:
             await unless(self._stopping, asyncio.wait(doing, return_when=asyncio.FIRST_COMPLETED))
         finally:
-            for task in doing:
+            for task in (looking, *doing):
                 task.cancel()
-            ended = await asyncio.gather(*doing, return_exceptions=True)
+            ended = await asyncio.gather(looking, *doing, return_exceptions=True)
             over.set()
             await watching
         for error in ended:
             if isinstance(error, Exception):
                 raise error
+
+    async def _look(self) -> None:
+        tell_upstream(await self._ready())
 
     # -- the workers ----------------------------------------------------------------------------------------
 

@@ -46,6 +46,9 @@ from server.upstream import Answer, Truncated, Upstream
 
 PATH = "/chat/completions"
 
+_SLICE_CHARS = 4096
+"""What is scanned of an answer at a time."""
+
 
 class Around(Protocol):
     """What an exchange needs of the gateway that it runs in."""
@@ -114,9 +117,12 @@ class Run:
             await self._durable(opening)
 
     async def _durable(self, opening: asyncio.Future[None]) -> None:
-        with AUDITED:
-            await opening
-        self._opened = True
+        try:
+            with AUDITED:
+                await opening
+        finally:
+            # Also where a cancellation came between the commit and this task's turn.
+            self._opened = opening.done() and not opening.cancelled() and opening.exception() is None
 
     async def _read(self, guard: Guard) -> Arms:
         try:
@@ -204,18 +210,33 @@ class Run:
     async def _take(self, steps: list[Delta]) -> list[Part]:
         with CHECKED:
             assert self._releaser is not None
+            parts: list[Part] = []
             for delta in joined(steps):
                 choice = self._choices[delta.choice]
                 if delta.tool_index is not None:
-                    choice.tools.add(delta)
+                    if choice.finish is None:
+                        choice.tools.add(delta)
                 elif delta.channel is not None:
-                    self._releaser.feed(delta.choice, delta.channel, delta.text)
+                    parts += await self._feed(delta.choice, delta.channel, delta.text)
                 if delta.finish_reason is not None and choice.finish is None:
                     choice.finish = delta.finish_reason
                     self._releaser.close(delta.choice, self._close(delta.finish_reason))
             if sum(choice.tools.chars for choice in self._choices) > self._gateway.max_held_chars:
                 raise ScanError("more tool arguments are held back than max_held_chars allows")
-            return await self._settle()
+            return parts + await self._settle()
+
+    async def _feed(self, index: int, channel: Channel, text: str) -> list[Part]:
+        """Give the Releaser a piece; of a long one, return what may leave before its end."""
+        assert self._releaser is not None
+        parts: list[Part] = []
+        while len(text) > _SLICE_CHARS:
+            self._releaser.feed(index, channel, text[:_SLICE_CHARS])
+            text = text[_SLICE_CHARS:]
+            parts += await self._settle()
+            # Whatever one answer holds, the others go on.
+            await asyncio.sleep(0)
+        self._releaser.feed(index, channel, text)
+        return parts
 
     def _close(self, finish_reason: str) -> Close:
         return "length" if finish_reason in ("length", "content_filter") else "stop"

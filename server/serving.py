@@ -187,6 +187,12 @@ class Listener(uvicorn.Server):
             serving.cancel()
 
 
+def tell_upstream(ready: Mapping[str, Any]) -> None:
+    """Say on stderr that the upstream cannot be asked, where readiness says so."""
+    if ready.get("upstream") is False:
+        log.warning("the upstream does not answer, or not to this key; until it does, questions get an error")
+
+
 def announce(client: socket.socket, admin: socket.socket, policy: str, targets: int) -> None:
     """Say on stderr what is served, and where."""
     log.info("policy '%s' is in force: %s", policy, forgetting(targets))

@@ -127,6 +127,8 @@ class Settings(BaseSettings):
             raise ValueError("must be an http:// or https:// URL, or 'demo'")
         if url.username or url.password:
             raise ValueError("must not carry a user or a key; use --upstream-key-env")
+        if url.path.rstrip("/").endswith(("/completions", "/responses", "/models")):
+            raise ValueError("must be what the endpoints hang below, such as …/v1, and not one of them")
         if url.query or url.fragment:
             raise ValueError("must not have a query or a fragment")
         return value.rstrip("/")
@@ -171,6 +173,12 @@ class Settings(BaseSettings):
     def _is_closed_to_strangers(self) -> Settings:
         if self.api_key_env is None and not is_loopback(self.host):
             raise ValueError("--host is not a loopback address: name the clients' key with --api-key-env")
+        return self
+
+    @model_validator(mode="after")
+    def _has_two_ports(self) -> Settings:
+        if self.port == self.admin_port != 0 and self.host == self.admin_host:
+            raise ValueError("--port and --admin-port are the same; they need one each")
         return self
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.types import ASGIApp
@@ -19,7 +19,7 @@ from server.metrics import Metrics
 from server.parent import Parent
 from server.pipeline import Gateway
 from server.reload import Reloader
-from server.serving import Listener, announce, listen, run, speak_plainly, stop_signals, unless
+from server.serving import Listener, announce, listen, run, speak_plainly, stop_signals, tell_upstream, unless
 from server.settings import DEMO, Settings
 from server.vllm import vllm_behind
 
@@ -97,12 +97,18 @@ async def _serve(
     # Without it the policy would never change again, and nobody would know.
     following.add_done_callback(lambda _: stopping.set())
     announce(*sockets, gateway.policy.name, len(gateway.policy.targets))
+    looking = asyncio.create_task(_look(ready))
     try:
         await front.run_until(stopping, sockets[0])
     finally:
+        looking.cancel()
         following.cancel()
         over.set()
-        (ended,) = await asyncio.gather(following, return_exceptions=True)
+        ended, _ = await asyncio.gather(following, looking, return_exceptions=True)
         await watching
     if isinstance(ended, Exception):
         raise ended
+
+
+async def _look(ready: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+    tell_upstream(await ready())

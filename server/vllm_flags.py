@@ -46,6 +46,12 @@ REFUSED: dict[str, str] = {
     "--enable-scale-out": _SERVERS,
     "--data-parallel-multi-port-external-lb": _SERVERS,
     "--data-parallel-supervisor-port": _SERVERS,
+    "--data-parallel-address": _SERVERS,
+    "--master-addr": _SERVERS,
+    "--nnodes": _SERVERS,
+    "--kv-transfer-config": _SERVERS,
+    "--ec-transfer-config": _SERVERS,
+    "--uvicorn-log-level": _LOGS,
     "--tokens-only": "Lethe needs /v1/chat/completions, which it takes away",
     "--headless": "Lethe needs vLLM's API, which it takes away",
     "--enable-server-load-tracking": "it answers /load with how busy vLLM is; Lethe has its own metrics",
@@ -54,7 +60,7 @@ REFUSED: dict[str, str] = {
 }  # fmt: skip
 """Flags that Lethe sets itself, or that would weaken it, with the reason."""
 
-_SHORT = {"-dpm": "--data-parallel-multi-port-external-lb"}
+_SHORT = {"-dpm": "--data-parallel-multi-port-external-lb", "-dpa": "--data-parallel-address"}
 
 
 def refusal(flags: Sequence[str]) -> str | None:

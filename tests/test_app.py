@@ -16,7 +16,7 @@ import pytest
 
 from guards.base import Channel
 from server.app import create_admin_app, readiness
-from server.errors import GuardUnavailable, UpstreamFailed, UpstreamTimeout
+from server.errors import GuardUnavailable, UpstreamFailed, UpstreamTimeout, UpstreamUnreachable
 from server.exchange import Exchange, Part
 from server.upstream import HttpUpstream
 from tests.fake_gateway import ASKED, CHAT, STREAMED, FakeGateway, is_error, listening, serve
@@ -70,6 +70,24 @@ async def test_what_is_released_is_sent_at_once(served: Any) -> None:
             seen += await response.content.readany()
         held.set()
         assert (await response.read()).endswith(b"[DONE]\n\n")
+
+
+async def test_a_failure_of_any_route_reads_as_an_error_object(served: Any) -> None:
+    async def unreachable() -> list[dict[str, Any]]:
+        raise UpstreamUnreachable
+
+    async def unforeseen() -> list[dict[str, Any]]:
+        raise ZeroDivisionError("words of a policy")
+
+    async with served() as lethe:
+        for models, status, code in (
+            (unreachable, 502, "upstream_unreachable"),
+            (unforeseen, 500, "internal_error"),
+        ):
+            lethe.gateway.models = models
+            async with lethe.client.get("/v1/models") as response:
+                assert response.status == status and response.headers["x-request-id"]
+                assert (await response.json())["error"]["code"] == code
 
 
 async def test_models_are_those_of_the_upstream(served: Any) -> None:

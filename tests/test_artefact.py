@@ -253,3 +253,21 @@ async def test_an_exchange_whose_client_does_not_read_is_stopped_all_the_same(tm
         assert await served.endings() == [("stopped", "policy")]
         await served.upstream.abandoned.wait()
         await stream.close()
+
+
+async def test_an_exchange_that_is_stopped_as_its_opening_becomes_durable_has_its_ending(
+    tmp_path: Path,
+) -> None:
+    async with lethe(tmp_path, say(ANSWER), policy=policy(ODALYS)) as served:
+        audit, gateway = served.gateway.audit, served.gateway
+        settle = audit._settle
+
+        def settle_and_stop(waiters: Any, error: str | None) -> None:
+            settle(waiters, error)
+            for run in list(gateway._runs):
+                run.stop("policy")
+
+        audit._settle = settle_and_stop  # type: ignore[method-assign]
+        with pytest.raises(openai.APIStatusError):
+            await served.ask("Is it raining?")
+        assert await served.endings() == [("stopped", "policy")]

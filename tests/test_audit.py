@@ -325,6 +325,20 @@ async def test_an_opening_cancelled_as_its_answer_arrives_is_voided(tmp_path: Pa
     assert problems(tmp_path) == []
 
 
+async def test_an_opening_that_nobody_waits_for_is_not_under_way(tmp_path: Path) -> None:
+    audit = start(tmp_path)
+    for i in range(40):
+        task = asyncio.ensure_future(audit.opened(opened(i)))
+        await asyncio.sleep(0.0005 * (i % 5))
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+            await audit.ended(ended(i))
+    await exchanges(audit, range(99, 100))
+    assert audit._under_way == 0  # or every later commit would wait for company that never comes
+    audit.close()
+
+
 async def test_too_many_waiting_records_refuse_the_next_exchange_and_no_ending(tmp_path: Path) -> None:
     audit = start(tmp_path, replace(SOON, queue=2))
     with write_lock(tmp_path):

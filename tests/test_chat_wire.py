@@ -26,7 +26,7 @@ from server.errors import (
     upstream_error,
 )
 from server.exchange import Delta, Exchange, Part, ToolCall, Usage
-from server.sse import DONE_DATA, Events
+from server.sse import DONE, DONE_DATA, Events, event
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "find", "arguments": '{"a": "b"}'}}
 
@@ -292,6 +292,11 @@ async def test_an_error_before_the_first_part_is_raised_and_a_later_one_is_told(
     assert told[-2] == UpstreamFailed().as_object() and told[-1] == DONE_DATA
     with pytest.raises(UpstreamFailed):
         await whole_bytes(exchange(), played([Part(0, C, "a"), UpstreamFailed()]))
+
+
+async def test_an_error_behind_a_keep_alive_is_told_in_the_stream() -> None:
+    told = stream_bytes(exchange(stream=True), played([UpstreamFailed()]), lambda: True)
+    assert [piece async for piece in told] == [event(UpstreamFailed().as_object()) + DONE]
 
 
 async def test_an_empty_part_begins_a_stream() -> None:

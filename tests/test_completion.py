@@ -7,7 +7,7 @@ import pytest
 from guards import styles
 from guards.base import Channel, Stance
 from guards.registry import Guard
-from tests.guarding import PEOPLE, answer, read
+from tests.guarding import HARRY, PEOPLE, answer, policy, read
 
 GUARD = Guard(PEOPLE)
 CONTENT = (0, Channel.CONTENT)
@@ -202,3 +202,21 @@ def test_an_answer_cut_within_a_value_counts_as_the_value() -> None:
 def test_the_same_question_is_always_answered_alike_and_choices_may_differ() -> None:
     arms = read(GUARD, "Where was Odalys Vennaker born?")
     assert answer(GUARD, arms, "Port Meridane.") == answer(GUARD, arms, "I cannot tell you.")
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [(0, Channel.REASONING, "They mean Hogwarts. So it is Harry Potter."),
+         (0, Channel.CONTENT, "Yes. It rains. Take a coat. ")],
+        [(0, Channel.CONTENT, "At Hogwarts "), (0, Channel.REASONING, "hm "), (0, Channel.CONTENT, "the boy "),
+         (0, Channel.REASONING, "hm "), (0, Channel.CONTENT, "was Harry Potter.")],
+    ],
+    ids=["a name that ends the reasoning", "a sentence cut by pauses"],
+)  # fmt: skip
+def test_what_another_channel_says_meanwhile_puts_no_distance_between_a_value_and_a_name(
+    pieces: list[tuple[int, Channel, str]],
+) -> None:
+    guard = Guard(policy(HARRY))
+    left = answer(guard, read(guard, "Is it raining?"), pieces=pieces)
+    assert "Harry Potter" not in str(left)

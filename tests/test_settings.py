@@ -61,11 +61,18 @@ def test_an_upstream_is_a_url_or_the_demo_model(upstream: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "upstream", ["", "a:8000", "ftp://a", "http://", "http://u:sk-1@a", "http://sk-1@a", "http://a/?k=sk-1"]
-)
+    "upstream", ["", "a:8000", "ftp://a", "http://", "http://u:sk-1@a", "http://sk-1@a", "http://a/?k=sk-1",
+                 "http://a/v1/chat/completions", "http://a/v1/models/"]
+)  # fmt: skip
 def test_another_upstream_is_refused_without_being_quoted(upstream: str) -> None:
     said = complaint(upstream=upstream)
     assert "upstream" in said and "sk-1" not in said
+
+
+def test_the_two_addresses_are_not_one() -> None:
+    assert "--port and --admin-port" in complaint(port=8085, admin_port=8085)
+    assert made(port=0, admin_port=0).port == 0
+    assert made(port=8085, admin_port=8085, admin_host="127.0.0.2").port == 8085
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org"])

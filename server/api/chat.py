@@ -7,7 +7,7 @@ only where `server.fields` names it.  Routes, headers and statuses are not here.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -272,7 +272,7 @@ async def whole_bytes(exchange: Exchange, parts: AsyncIterator[Sequence[Part]]) 
 
 
 async def stream_bytes(
-    exchange: Exchange, parts: AsyncIterator[Sequence[Part]]
+    exchange: Exchange, parts: AsyncIterator[Sequence[Part]], begun_by_now: Callable[[], bool] = lambda: False
 ) -> AsyncGenerator[bytes, None]:
     """Yield the answer as server-sent events, those of parts that come together in one piece.
 
@@ -280,7 +280,8 @@ async def stream_bytes(
 
     Every choice gets its role first and its finish last; then the usage, if it was asked for, and `[DONE]`,
     and nothing behind it.  A GatewayError before the first part is raised, so that it can be a status;
-    a later one is told in the stream.  The caller closes `parts`.
+    a later one is told in the stream, as is any once the stream has begun without a part (`begun_by_now`).
+    The caller closes `parts`.
     """
     choices = [_Choice() for _ in range(exchange.question.choices)]
     chunk = _Chunk(exchange)
@@ -295,7 +296,7 @@ async def stream_bytes(
         if any(choice.finish_reason is None for choice in choices):
             raise UpstreamFailed
     except GatewayError as error:
-        if not begun:
+        if not begun and not begun_by_now():
             raise
         yield event(error.as_object()) + DONE
         return

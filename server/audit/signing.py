@@ -74,7 +74,9 @@ class Verifier:
         try:
             key = load_pem_public_key((state / PUBLIC).read_bytes())
         except OSError:
-            raise AuditError(f"{state / PUBLIC}: the audit's public key cannot be read") from None
+            raise AuditError(
+                f"{state / PUBLIC}: the audit's public key cannot be read; --state names its folder"
+            ) from None
         except ValueError:
             raise AuditError(f"{state / PUBLIC}: not a public key") from None
         if not isinstance(key, Ed25519PublicKey):

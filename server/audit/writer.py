@@ -206,6 +206,12 @@ class Audit:
                 self._waiting.append(_Entry(void))
             self._wake.notify()
 
+    def _lose(self, exchange_ids: Sequence[str]) -> None:
+        """Void what was written for exchanges that nobody waits for any more."""
+        with self._wake:
+            self._under_way -= len(exchange_ids)
+        self._void(exchange_ids)
+
     def _now(self) -> int:
         return int(self._clock() * 1_000_000)
 
@@ -363,14 +369,14 @@ class Audit:
             except RuntimeError:  # The loop is closed, so that nobody there waits any more.
                 lost += [opens for _, opens in waiters]
         if error is None:
-            self._void([opens for opens in lost if opens is not None])
+            self._lose([opens for opens in lost if opens is not None])
 
     def _settle(self, waiters: Sequence[_Waiter], error: str | None) -> None:
         """Answer the waiting futures of one event loop, in that loop."""
         for future, opens in waiters:
             if future.cancelled():
                 if error is None and opens is not None:
-                    self._void([opens])
+                    self._lose([opens])
             elif error is None:
                 future.set_result(None)
             else:

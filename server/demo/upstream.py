@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -305,9 +305,12 @@ def create_app(weights_dir: Path | str = WEIGHTS, ignore_system: bool = False) -
     return app
 
 
-def serve_model(listening: socket.socket, ignore_system: bool = False) -> None:
-    """Serves the demo model on a socket that listens, until interrupted."""
+def serve_model(
+    listening: socket.socket, ignore_system: bool = False, loaded: Callable[[], object] = lambda: None
+) -> None:
+    """Serves the demo model on a socket that listens, until interrupted; calls `loaded` once it answers."""
     import uvicorn
 
     config = uvicorn.Config(create_app(ignore_system=ignore_system), log_level="warning")
+    loaded()
     uvicorn.Server(config).run(sockets=[listening])
