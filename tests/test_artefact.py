@@ -267,7 +267,9 @@ async def test_an_exchange_that_is_stopped_as_its_opening_becomes_durable_has_it
             for run in list(gateway._runs):
                 run.stop("policy")
 
-        audit._settle = settle_and_stop  # type: ignore[method-assign]
+        # Late, so that the upstream has answered and the opening is all that is waited for.
+        later = asyncio.get_running_loop().call_later
+        audit._settle = lambda *given: later(0.3, settle_and_stop, *given)  # type: ignore[method-assign]
         with pytest.raises(openai.APIStatusError):
             await served.ask("Is it raining?")
         assert await served.endings() == [("stopped", "policy")]
