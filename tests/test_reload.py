@@ -346,16 +346,19 @@ async def test_a_policy_that_one_worker_cannot_load_is_in_force_in_none(tmp_path
         limits = resource.prlimit(poor, resource.RLIMIT_AS)
         resource.prlimit(poor, resource.RLIMIT_AS, (in_use, limits[1]))
         server.policy.write_text(POLICY + NEWCOMER + entities(3000))
-        await server.said("could not load the policy; policy .* stays in force")
-        assert await file_is(server, "compiling")
-        answers: list[str] = []
-        while not answers:
-            with suppress(aiohttp.ClientError):  # the poor one may have lost the connection's memory, too
-                answers.append(await server.ask())
-        assert answers == [ANSWER]
-        if poor in server.workers():
-            resource.prlimit(poor, resource.RLIMIT_AS, limits)
-        await server.said("3,002 targets")
+        said = await server.said("could not load the policy; policy .* stays in force|3,002 targets")
+        if "stays in force" in said:
+            answers: list[str] = []
+            while not answers:
+                with suppress(aiohttp.ClientError):  # the poor one may have lost the connection's memory, too
+                    answers.append(await server.ask())
+            # It is tried again after a second, which may be over on a busy machine.
+            assert answers == [ANSWER] or await file_is(server, "in force")
+            if poor in server.workers():
+                resource.prlimit(poor, resource.RLIMIT_AS, limits)
+            await server.said("3,002 targets")
+        else:  # it could not even hear of it, stopped, and another one has taken its place
+            assert poor not in server.workers()
         assert all([await forgets(server) for _ in range(8)])
         await end(server)
 
