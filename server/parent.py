@@ -102,7 +102,7 @@ class Parent:
         over, in_force = asyncio.Event(), reloader.in_force
         watching = asyncio.create_task(back.run_until(over, self._admin))
         announce(self._client, self._admin, in_force.name, in_force.targets)
-        looking = asyncio.create_task(self._look())
+        looking = asyncio.create_task(tell_upstream(self._ready))
         doing = [
             asyncio.create_task(reloader.run(self._place)),
             *(asyncio.create_task(self._tend(slot)) for slot in range(len(self._workers))),
@@ -118,9 +118,6 @@ class Parent:
         for error in ended:
             if isinstance(error, Exception):
                 raise error
-
-    async def _look(self) -> None:
-        tell_upstream(await self._ready())
 
     # -- the workers ----------------------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from functools import lru_cache
 
 from guards.base import Stance
 from policies.policy import Policy
@@ -49,7 +48,6 @@ def ended(exchange: Exchange, released: str, whole_s: float) -> Ended:
     )
 
 
-@lru_cache(maxsize=1024)
 def _hash(key: bytes, label: str, text: str) -> str:
     return hmac.new(key, f"{label} {text}".encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 

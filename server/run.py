@@ -229,13 +229,12 @@ class Run:
         """Give the Releaser a piece; of a long one, return what may leave before its end."""
         assert self._releaser is not None
         parts: list[Part] = []
-        while len(text) > _SLICE_CHARS:
-            self._releaser.feed(index, channel, text[:_SLICE_CHARS])
-            text = text[_SLICE_CHARS:]
-            parts += await self._settle()
-            # Whatever one answer holds, the others go on.
-            await asyncio.sleep(0)
-        self._releaser.feed(index, channel, text)
+        for start in range(0, len(text), _SLICE_CHARS):
+            if start:
+                parts += await self._settle()
+                # Whatever one answer holds, the others go on.
+                await asyncio.sleep(0)
+            self._releaser.feed(index, channel, text[start : start + _SLICE_CHARS])
         return parts
 
     def _close(self, finish_reason: str) -> Close:

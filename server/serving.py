@@ -187,9 +187,9 @@ class Listener(uvicorn.Server):
             serving.cancel()
 
 
-def tell_upstream(ready: Mapping[str, Any]) -> None:
+async def tell_upstream(ready: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
     """Say on stderr that the upstream cannot be asked, where readiness says so."""
-    if ready.get("upstream") is False:
+    if (await ready()).get("upstream") is False:
         log.warning("the upstream does not answer, or not to this key; until it does, questions get an error")
 
 

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from starlette.types import ASGIApp
@@ -97,7 +97,7 @@ async def _serve(
     # Without it the policy would never change again, and nobody would know.
     following.add_done_callback(lambda _: stopping.set())
     announce(*sockets, gateway.policy.name, len(gateway.policy.targets))
-    looking = asyncio.create_task(_look(ready))
+    looking = asyncio.create_task(tell_upstream(ready))
     try:
         await front.run_until(stopping, sockets[0])
     finally:
@@ -108,7 +108,3 @@ async def _serve(
         await watching
     if isinstance(ended, Exception):
         raise ended
-
-
-async def _look(ready: Callable[[], Awaitable[dict[str, Any]]]) -> None:
-    tell_upstream(await ready())
