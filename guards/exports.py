@@ -73,9 +73,7 @@ def obstacle(model: str | None, packaged: str) -> str | None:
         return None
     if Path(model).is_dir():
         whole = (Path(model) / "modules.json").is_file()
-        return (
-            None if whole else "the folder has no modules.json: it is none of sentence-transformers"
-        )
+        return None if whole else "the folder has no modules.json: it is none of sentence-transformers"
     if model.count("/") > 1 or model.startswith((".", "~", "/")):
         return "there is no such folder"
     if _is_cached(model):
