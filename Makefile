@@ -63,5 +63,5 @@ clean: ## remove all environments and every cache
 	@echo "Downloading 0.5 GB (3 GB where only the CUDA build of torch on PyPI can be had)."
 	@$(BIN)/python -m pip install -q $(TORCH_FROM) "torch==$(TORCH)+cpu" 2>/dev/null \
 	  || $(BIN)/python -m pip install "torch==$(TORCH)"
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -qq -c constraints.txt -e '.[dev]'
 	@touch $@
