@@ -13,7 +13,7 @@ TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 TORCH_FROM = $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo browser test check pictures vllm-test image-check bench clean
+.PHONY: help install demo browser test check pictures vllm-test forgetting image-check bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,10 @@ vllm-test: install ## a real vLLM as upstream, in an environment of its own: .ve
 
 bench: install ## what Lethe costs, beside a bare gateway and LiteLLM (in an environment of its own: .venv-bench)
 	$(BIN)/python -m bench.overhead --quick
+
+forgetting: install ## is every target found, and nothing else? On benchmark data: make forgetting DATA=folder
+	@test -n "$(DATA)" || { echo "Name the folder of benchmark data: make forgetting DATA=folder" >&2; exit 2; }
+	$(BIN)/python -m evals.forgetting "$(DATA)"
 
 image-check: install ## build the container image's stages without an engine, and try the result
 	$(BIN)/python -m deploy.check_image

@@ -22,6 +22,8 @@ class Part(StrEnum):
     NAME = "name"
     NAME_PART = "name part"
     """A word of a name, by itself: it may be anybody's."""
+    MISSPELT = "misspelt name"
+    """A name that is not written as it should be."""
     VALUE = "value"
     PATTERN = "pattern"
     MEANING = "meaning"

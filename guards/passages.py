@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from guards.base import Finding, Part, Passage, ScanError
 from guards.literal import Literals, name_parts
+from guards.misspelt import Misspelt
 from policies.calibrate import retain_sentences
 from policies.policy import Policy
 from policies.relations import Lexicon
@@ -87,6 +88,7 @@ class Passages:
         self._literals = literals
         self._meaning = meaning
         self._words = words
+        self._misspelt = Misspelt(policy)
         self._names = [name_parts(target) for target in policy.targets]
         self.parts: dict[str, set[int]] = {}
         """Targets by the words of their names."""
@@ -174,6 +176,8 @@ class Passages:
     def _seen(self, text: str, folded: Folded) -> Seen:
         findings = [found for _, found in self._literals.matches(folded)]
         words = folded.text.split()
+        written = {found.target for found in findings if found.part is Part.NAME}
+        findings += [found for found in self._misspelt.find(text, folded) if found.target not in written]
         named = not self.parts.keys().isdisjoint(words)
         if named:
             findings += self._name_parts(text, folded)

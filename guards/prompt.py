@@ -50,7 +50,7 @@ class _Parts:
     parts: set[int] = field(default_factory=set)
 
     def add(self, finding: Finding) -> None:
-        if finding.part is Part.NAME:
+        if finding.part in (Part.NAME, Part.MISSPELT):
             self.names.add(finding.target)
         elif finding.part is Part.NAME_PART:
             self.parts.add(finding.target)
