@@ -12,7 +12,7 @@ what the answer must not bring (docs/design.md, 'Completion').  A target is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 
 _STRICTEST_FIRST = (Stance.ARMED, Stance.REVERSED, Stance.WATCHED)
 _CAPITALISED = re.compile(r"(?<=[\w,;:] )[A-ZÀ-ÖØ-Þ][\w'’-]+")
+_FULL_NAME = re.compile(
+    r"([A-ZÀ-ÖØ-Þ][\w-]+(?: (?:(?:van|von|de|da|di|del|bin|al) )?[A-ZÀ-ÖØ-Þ][\w-]+)+)"
+    r"|(?<=[\w,;:)] )([A-ZÀ-ÖØ-Þ][\w-]+)(?=['’]s?\b)"
+)
+_QUOTED = re.compile(r"[\"“][^\"”\n]{1,120}[\"”]|(?<!\w)['‘][^'’\"\n]{1,120}(?:['’](?!\w))")
+_POINTS = frozenset("this that said same such aforementioned above".split())
+"""What 'this author' begins with: it points back, whoever else is named."""
 _IMPERSONAL = frozenset("it its this that these those they them their theirs one ones there same".split())
 """Words that stand for things as often as for a person: they alone do not carry a person forward."""
 _MAX_SCATTERED = 200
@@ -72,6 +79,8 @@ class Reader:
         self._passages = Passages(policy, literals, meaning, words)
         self._words = words
         self._siblings = _Cues(words.relations)
+        self._pointing = [phrase for phrase in words.anaphora if phrase.split()[0] in _POINTS]
+        self._persons = [phrase for phrase in words.anaphora if phrase not in _IMPERSONAL]
 
     async def read(self, passages: Sequence[Passage], client: str = "") -> Arms:
         """Return what the passages arm.  Raises `ScanError` where that cannot be found out."""
@@ -190,11 +199,26 @@ class Reader:
         """Return what earlier turns leave in play, and whether this turn goes on about it."""
         if index not in history.names and index not in history.meanings:
             return Stance.CLEAR
-        names_another = bool(turn.capitalised - name_parts(target) - value_words(target))
-        if any(turn.asks(fact) for fact in target.facts) and not names_another:
+        own = name_parts(target) | value_words(target)
+        asked = [fact for fact in target.facts if turn.asks(fact)]
+        if target.kind == "fact":
+            return Stance.ARMED if asked and not turn.capitalised - own else Stance.WATCHED
+        if says(turn.folded, self._pointing):
             return Stance.ARMED
-        person = [phrase for phrase in self._words.anaphora if phrase not in _IMPERSONAL]
-        return Stance.ARMED if target.kind != "fact" and says(turn.folded, person) else Stance.WATCHED
+        if says(turn.folded, self._persons):
+            # Whoever is named in the same turn is whom the pronoun stands for.
+            return Stance.WATCHED if self._names_somebody(turn, own) else Stance.ARMED
+        elliptic = any(self._says_no_more(turn, fact) for fact in asked)
+        return Stance.ARMED if elliptic and not turn.capitalised - own else Stance.WATCHED
+
+    def _names_somebody(self, turn: _Turn, own: Set[str]) -> bool:
+        """Whether the turn holds a full name that is neither the target's nor that of a thing."""
+        return any(run[-1] not in own and self._words.things.isdisjoint(run) for run in turn.full_names)
+
+    def _says_no_more(self, turn: _Turn, fact: Fact) -> bool:
+        """Whether a question has no words besides its relation, as 'And the birthplace?'."""
+        cues = {word for cue in (*fact.relation.cues, *self._words.probes) for word in cue.split()}
+        return not set(turn.folded.split()) - cues - self._words.stop_words - self._words.generic
 
 
 class _Cues:
@@ -240,6 +264,15 @@ class _Turn:
         """The folded words that are written with a capital."""
         found = _CAPITALISED.finditer(self._text)
         return frozenset(word for match in found for word in fold(match.group()).text.split())
+
+    @cached_property
+    def full_names(self) -> list[list[str]]:
+        """The folded words of each run of capitalised words, and of one alone that has something.
+
+        What stands in quotation marks is the name of a work.
+        """
+        unquoted = _QUOTED.sub(" ", self._text)
+        return [fold(match[1] or match[2]).text.split() for match in _FULL_NAME.finditer(unquoted)]
 
     @cached_property
     def relations(self) -> list[Entry]:
