@@ -54,8 +54,8 @@ _RARER = 5.0
 _ANYTHING, _A_NAME, _A_WORD = math.log(0.4), math.log(0.3), math.log(0.3)
 """What an unknown text's words are: anything at all, spelled like a name, a word that is known."""
 _SEED = 1_936
-_WORTHLESS = 0.0
-"""Odds that speak against a name: no threshold is lower."""
+_LEAST = math.log(20)
+"""No threshold is lower: of twenty unknown names one at most is meant to be one of the policy's."""
 _LOWEST = -1e9
 """The score of a text in which nothing can be a name."""
 
@@ -120,10 +120,11 @@ class Misspelt:
             return []
         found: dict[int, Finding] = {}
         for piece, place, odds in self._compared(list(self._pieces(text, folded))):
-            if odds <= _WORTHLESS:
+            if odds <= _LEAST:
                 continue
             index, threshold = self._targets[place], self._thresholds[piece.known]
-            if odds > threshold and (index not in found or odds > (found[index].score or 0.0)):
+            better = index not in found or odds > (found[index].score or 0.0)
+            if odds > threshold and better and self._alike(piece.text, self._names[place]):
                 start, end = piece.span
                 found[index] = Finding(
                     index, "misspelt", Part.MISSPELT, start, end, score=odds, threshold=threshold
@@ -152,7 +153,7 @@ class Misspelt:
             )
             for known in (0, 1)
         ]
-        return max(thresholds[0], _WORTHLESS), max(*thresholds, _WORTHLESS)
+        return max(thresholds[0], _LEAST), max(*thresholds, _LEAST)
 
     def _best(self, texts: Sequence[str], *, listed: bool = True) -> NDArray[np.float64]:
         """Return [texts, 2] highest scores of pieces with an unknown word, and of those that are known.
@@ -188,10 +189,26 @@ class Misspelt:
             yield piece, place, each + known[piece.text]
 
     def _may_be(self, piece: _Piece, name: str) -> bool:
-        """Whether a piece is worth comparing with a name: words that all are known must nearly be it."""
+        """Whether a piece is worth comparing with a name: words that are known must nearly be it."""
         if piece.text == name:
             return False
-        return not piece.known or OSA.distance(piece.text, name, score_cutoff=_EDITS) <= _EDITS
+        if OSA.distance(piece.text, name, score_cutoff=_EDITS) <= _EDITS:
+            return True
+        # One word for a name of several: they were run together, and little else is wrong with them.
+        alike = " " in piece.text or " " not in name or 3 * OSA.distance(piece.text, name) <= len(name)
+        return alike and not piece.known
+
+    def _alike(self, piece: str, name: str) -> bool:
+        """Whether a piece is like a name also in what the two do not share: a surname alone is not enough."""
+        written, meant = piece.split(), name.split()
+        ours = [word for word in written if word not in meant]
+        theirs = [word for word in meant if word not in written]
+        if len(ours) == len(written) or OSA.distance(piece, name, score_cutoff=_EDITS) <= _EDITS:
+            return True
+        if not ours or not theirs:
+            return False
+        rest = " ".join(ours)
+        return float(self._channel.odds([rest], [" ".join(theirs)])[0]) + self._meant(rest) > 0.0
 
     def _meant(self, text: str, *, listed: bool = True) -> float:
         """Return by how much the words' spelling speaks against a misspelling, as log odds; or for it.
@@ -212,11 +229,18 @@ class Misspelt:
         """Yield what may be a misspelt name; ordinary sentences hold nothing of the kind."""
         assert self._known is not None
         words = folded.text.split()
-        common = self._known.common
-        if all(word in common and word not in self._words for word in words):
-            return
+        if not self._words.isdisjoint(words) or any(map(self._is_rare, words)):
+            yield from self._of_runs(text, words, folded.spans, listed=listed)
+
+    def _is_rare(self, word: str) -> bool:
+        assert self._known is not None
+        return word not in self._known.common and not word.isdecimal()
+
+    def _of_runs(
+        self, text: str, words: Sequence[str], spans: Sequence[tuple[int, int]], *, listed: bool
+    ) -> Iterator[_Piece]:
         left = _MAX_PIECES
-        for run in self._runs(text, words, folded.spans):
+        for run in self._runs(text, words, spans):
             for piece in self._of_run(run, listed=listed):
                 if left == 0:
                     return
@@ -277,7 +301,7 @@ class Misspelt:
         assert self._known is not None
         if word in self._words:
             return _Word(word, start, end, known=False, own=True, counts=True, capital=capital)
-        if not capital and not beside and (len(word) < 3 or word in self._known.common):
+        if not beside and not capital and (len(word) < 3 or not self._is_rare(word)):
             return _Word(word, start, end, known=True, own=False, counts=False, capital=False)
         share = self._known.share(word)
         counts = beside or share <= (_COMMON if capital else 0.0)

@@ -176,8 +176,7 @@ class Passages:
     def _seen(self, text: str, folded: Folded) -> Seen:
         findings = [found for _, found in self._literals.matches(folded)]
         words = folded.text.split()
-        written = {found.target for found in findings if found.part is Part.NAME}
-        findings += [found for found in self._misspelt.find(text, folded) if found.target not in written]
+        findings += self._misspelt_names(text, folded, findings)
         named = not self.parts.keys().isdisjoint(words)
         if named:
             findings += self._name_parts(text, folded)
@@ -188,6 +187,16 @@ class Passages:
         head = folded.spans[folded.word_at(reach)][1]
         tail = folded.spans[folded.word_at(len(folded.text) - reach)][0]
         return Seen(tuple(findings), named, head, tail, ends)
+
+    def _misspelt_names(self, text: str, folded: Folded, found: Sequence[Finding]) -> list[Finding]:
+        """Find misspelt names of targets that are not named, where nothing else that is known stands."""
+        named = {each.target for each in found if each.part is Part.NAME}
+        return [
+            each
+            for each in self._misspelt.find(text, folded)
+            if each.target not in named
+            and not any(other.start < each.end and each.start < other.end for other in found)
+        ]
 
     def _name_parts(self, text: str, folded: Folded) -> Iterator[Finding]:
         """Find words of names in runs of capitalised words that hold no other name's."""
