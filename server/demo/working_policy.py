@@ -50,11 +50,11 @@ class WorkingPolicy:
         """
         data = await asyncio.to_thread(self.path.read_bytes)
         about = {"text": data.decode("utf-8", "replace"), "shipped": self.shipped, "file": str(self.path)}
-        return about | _standing(gateway, digest_of(data))
+        return about | _standing(gateway, digest_of(data, self.path))
 
     async def standing(self, gateway: Enforcing) -> dict[str, Any]:
         """Return how the file stands to what is in force."""
-        return _standing(gateway, digest_of(await asyncio.to_thread(self.path.read_bytes)))
+        return _standing(gateway, digest_of(await asyncio.to_thread(self.path.read_bytes), self.path))
 
     async def check(self, text: str) -> str:
         """Return the digest of the policy that `text` is.  Raises PolicyError where it is none."""
