@@ -164,6 +164,11 @@ class Arms:
     What it does not know of, no later turn can have it tell."""
 
     @property
+    def cut(self) -> tuple[Finding, ...]:
+        """The phrases that the upstream does not get, wherever in the request they stand."""
+        return tuple(found for found in self.findings if found.part is Part.TRIGGER)
+
+    @property
     def targets(self) -> frozenset[int]:
         """Every target that the request has anything to do with."""
         return self.armed | self.reversed | self.watched
@@ -199,7 +204,7 @@ class Release:
 class Ruling:
     """What became of one span, for the audit and for people: never the text itself."""
 
-    action: Literal["mark", "drop sentence", "answer", "stop"]
+    action: Literal["mark", "drop sentence", "answer", "stop", "cut"]
     target: int
     scan: str
     choice: int
