@@ -120,7 +120,7 @@ class QuoteScan:
             words[0] = ENDLESS
         if ended:
             taken = words[:ended]
-            if len(max(taken, key=len)) > MAX_WORD:
+            if len(folded.text) > MAX_WORD and len(max(taken, key=len)) > MAX_WORD:
                 taken = [word if len(word) <= MAX_WORD else ENDLESS for word in taken]
             self._pieces.append(_Piece(self._count, ended, self._base, self._tail, folded, self._apart))
             self._apart = False

@@ -24,9 +24,9 @@ from policies.text import letter_offsets, letters
 
 _TAG = 8
 """Hexadecimal digits of what is looked up: the beginning of a digest."""
-_SPARSE = 64
+_SPARSE = 1_024
 """Places of the first table for each tag: one run in so many passes it by chance."""
-_MAX_BITS = 26
+_MAX_BITS = 24
 
 
 class Secrets:
@@ -74,16 +74,17 @@ class Secrets:
         """
         if len(text) < self.widths[0]:
             return
-        shown = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4").astype("<u2")
+        shown = _shown(text)
         for width in self.widths:
             first = max(0, known - width + 1)
             tags = self._looked_up(shown[first:], width)
-            passing = self._table[tags & self._mask]
-            if passing.any():
-                for at in np.flatnonzero(passing):
-                    start = first + int(at)
-                    for target in self._confirmed(int(tags[at]), text[start : start + width]):
-                        yield start, start + width, target
+            passing = self._table[tags & self._mask].tobytes()
+            at = passing.find(1)
+            while at >= 0:
+                start = first + at
+                for target in self._confirmed(int(tags[at]), text[start : start + width]):
+                    yield start, start + width, target
+                at = passing.find(1, at + 1)
 
     def _looked_up(self, shown: NDArray[np.uint16], width: int) -> NDArray[np.uint32]:
         """Return the 32 bits of each run of `width` characters."""
@@ -93,7 +94,7 @@ class Secrets:
         if not hasattr(self._local, "cipher"):
             # One for each thread: a cipher at work must not be asked from elsewhere.
             self._local.cipher = _cipher(self._sealer)
-        runs = np.lib.stride_tricks.as_strided(shown, (count, width), (2, 2))
+        runs = np.ndarray((count, width), "<u2", shown, 0, (2, 2))
         if width == GRAM:
             blocks = runs.tobytes()
         else:
@@ -114,11 +115,18 @@ def digests(value: str, sealer: Sealer) -> list[str]:
     found = []
     for run in grams(value):
         shown = np.zeros(GRAM, "<u2")
-        shown[: len(run)] = np.frombuffer(run.encode("utf-32-le", "surrogatepass"), "<u4").astype("<u2")
+        shown[: len(run)] = _shown(run)
         tag = int.from_bytes(cipher.update(shown.tobytes())[:4], "little")
         found.append(f"{tag:0{_TAG}x}{sealer.hmac(run)}")
     # Sorted: their order would say which run follows which.
     return sorted(found)
+
+
+def _shown(text: str) -> NDArray[np.uint16]:
+    """Return two bytes of each character: what is looked up need not tell all of them apart."""
+    if text.isascii():
+        return np.frombuffer(text.encode("utf-16-le"), "<u2")
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4").astype("<u2")
 
 
 def _cipher(sealer: Sealer) -> CipherContext:
@@ -166,7 +174,8 @@ class SecretScan:
         at = len(text)
         while at and len(places) < wanted:
             at -= 1
-            places += [base + at] * len(letters(text[at]))
+            char = text[at]
+            places += [base + at] * (char.isalnum() if char < "\x80" else len(letters(char)))
         places.reverse()
         self._held = (self._held + fresh)[-wanted:] if wanted else ""
         self._places = (self._places + places)[-wanted:] if wanted else []

@@ -145,8 +145,14 @@ Share = Annotated[float, BeforeValidator(_share)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Verbatim = Annotated[str, AfterValidator(_verbatim), WithJsonSchema(_WRITTEN)]
 FileName = Annotated[str, AfterValidator(_file)]
-Digest = Annotated[str, AfterValidator(_digest), WithJsonSchema({"type": "string", "pattern": f"^[0-9a-f]{{{DIGEST_CHARS}}}$"})]
-KeyId = Annotated[str, AfterValidator(_key_id), WithJsonSchema({"type": "string", "pattern": "^[0-9a-f]{16}$"})]
+Digest = Annotated[
+    str,
+    AfterValidator(_digest),
+    WithJsonSchema({"type": "string", "pattern": f"^[0-9a-f]{{{DIGEST_CHARS}}}$"}),
+]
+KeyId = Annotated[
+    str, AfterValidator(_key_id), WithJsonSchema({"type": "string", "pattern": "^[0-9a-f]{16}$"})
+]
 
 _STYLE = (
     "How an answer reads where this was asked for. unknown: as if the model had never known it. "
@@ -373,9 +379,7 @@ class SecretTarget(_Target):
     kind: Literal["secret"] = Field(
         description="secret: a value of which the policy holds keyed hashes alone. `lethe secret` writes the entry."
     )
-    length: Whole = Field(
-        ge=1, le=MAX_LENGTH, description="Letters and digits of the value.", examples=[24]
-    )
+    length: Whole = Field(ge=1, le=MAX_LENGTH, description="Letters and digits of the value.", examples=[24])
     key: KeyId = Field(
         description="What the key is called under which the digests were made, so that another one is noticed. The key "
         "itself is in the environment variable LETHE_SECRET_KEY, and in no file.",

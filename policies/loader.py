@@ -104,7 +104,9 @@ def _text(file: str, limit: int) -> Text:
         wrong = error.problems[0].message.partition(";")[0]
         return Text(problem=f"{wrong}; name a text file that this user may read")
     if len(data) > limit:
-        return Text(problem=f"is too large; all texts of a policy together have at most {MAX_TEXT:,} bytes (16 MB)")
+        return Text(
+            problem=f"is too large; all texts of a policy together have at most {MAX_TEXT:,} bytes (16 MB)"
+        )
     try:
         data.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -141,6 +141,10 @@ class Policy:
 
     def __post_init__(self) -> None:
         """Work out once what every exchange asks, whatever the number of targets."""
-        redacted = [target.kind in BY_SPAN and target.style == "redact" for target in self.targets if target.kind != "trigger"]
+        redacted = [
+            target.kind in BY_SPAN and target.style == "redact"
+            for target in self.targets
+            if target.kind != "trigger"
+        ]
         object.__setattr__(self, "uses_meaning", any(target.like for target in self.targets))
         object.__setattr__(self, "by_sentence", not all(redacted))

@@ -13,7 +13,9 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
+from zlib import crc32
 
 from policies.text import fold
 
@@ -41,16 +43,17 @@ class Shingles:
     targets: array[int] = field(repr=False)
     """Index into `Policy.targets` of each hash; one entry alone where all belong to the same target."""
     filter: bytes = field(repr=False)
+    short: int = field(init=False)
+    """Words of the runs in the filter."""
 
-    @property
-    def short(self) -> int:
-        """Words of the runs in the filter."""
-        return shorter(self.words)
+    def __post_init__(self) -> None:
+        """Work out once what every look asks for."""
+        object.__setattr__(self, "short", shorter(self.words))
 
     def holds(self, run: Sequence[str]) -> bool:
         """Whether a run of `short` words may be one of some text; never False where it is."""
-        number, mask = _hash(self.key, run), 8 * len(self.filter) - 1
-        step = number >> 32 | 1
+        number, step = _quick_hash(self.key, run)
+        mask = 8 * len(self.filter) - 1
         for _ in range(_PROBES):
             at = number & mask
             if not self.filter[at >> 3] >> (at & 7) & 1:
@@ -91,7 +94,7 @@ def shingles(texts: Sequence[tuple[int, Sequence[str]]], words: int, key: bytes)
     passing = _Filter(sum(max(0, len(text) - short + 1) for _, text in texts))
     for _, text in texts:
         for run in _runs(text, short):
-            passing.add(_hash(key, run))
+            passing.add(*_quick_hash(key, run))
     if len(set(owners)) > 1:
         order = sorted(range(len(hashes)), key=lambda at: (hashes[at], owners[at]))
         owners = array("I", (owners[at] for at in order))
@@ -107,8 +110,8 @@ class _Filter:
     def __init__(self, count: int) -> None:
         self.bits = bytearray(max(8, 1 << (count * _BITS - 1).bit_length() >> 3))
 
-    def add(self, number: int) -> None:
-        mask, step = 8 * len(self.bits) - 1, number >> 32 | 1
+    def add(self, number: int, step: int) -> None:
+        mask = 8 * len(self.bits) - 1
         for _ in range(_PROBES):
             self.bits[(number & mask) >> 3] |= 1 << (number & 7)
             number += step
@@ -118,6 +121,24 @@ def _runs(words: Sequence[str], length: int) -> Iterator[Sequence[str]]:
     return (words[at : at + length] for at in range(len(words) - length + 1))
 
 
+def _quick_hash(key: bytes, run: Sequence[str]) -> tuple[int, int]:
+    """Return where a run is looked up in the filter, and the step to the next place: nothing rests on it but time."""
+    mixed = crc32(" ".join(run).encode(), key[0]) * _ODD & _64
+    return mixed >> 24, mixed >> 40 | 1
+
+
+_ODD, _64 = 0x9E3779B97F4A7C15, (1 << 64) - 1
+"""Spreads 32 bits over 64: the fractional part of the golden ratio (Knuth, volume 3, 6.4)."""
+
+
 def _hash(key: bytes, run: Sequence[str]) -> int:
     # Runs of different lengths cannot be taken for each other: a word holds no space.
-    return int.from_bytes(blake2b(" ".join(run).encode(), key=key, digest_size=8).digest(), "little")
+    state = _keyed(key).copy()
+    state.update(" ".join(run).encode())
+    return int.from_bytes(state.digest(), "little")
+
+
+@lru_cache(maxsize=16)
+def _keyed(key: bytes) -> blake2b:
+    """Return the state of a hash that has taken its key in: half of what a short text costs."""
+    return blake2b(key=key, digest_size=8)

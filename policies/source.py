@@ -58,7 +58,9 @@ class Source:
         for _, _, size in head:
             parts.append(data[at : at + size])
             at += size
-        texts = {name: Text(part, problem) for (name, problem, _), part in zip(head[1:], parts[1:], strict=True)}
+        texts = {
+            name: Text(part, problem) for (name, problem, _), part in zip(head[1:], parts[1:], strict=True)
+        }
         return cls(parts[0], texts)
 
 

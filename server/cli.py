@@ -219,7 +219,12 @@ def prepare(state: Path | None, encoder: str | None) -> None:
 
 @lethe.command()
 @click.argument("name", metavar="ID")
-@click.option("--into", type=_FILE, metavar="POLICY", help="Write the entry into this policy file; without it, on stdout.")
+@click.option(
+    "--into",
+    type=_FILE,
+    metavar="POLICY",
+    help="Write the entry into this policy file; without it, on stdout.",
+)
 @click.option("--weak", is_flag=True, help="Take a value that can be guessed, such as a PIN or a date.")
 def secret(name: str, into: Path | None, weak: bool) -> None:
     """Write a policy's entry for a secret value, which is read from stdin and kept nowhere.

@@ -84,7 +84,13 @@ class Compiler:
                 await self._line.say({"do": "know"}, base)
             self._informed = True
             head, data = source.packed()
-            said = {"do": "compile", "job": self._job, "file": str(path), "only_whole": only_whole, "parts": head}
+            said = {
+                "do": "compile",
+                "job": self._job,
+                "file": str(path),
+                "only_whole": only_whole,
+                "parts": head,
+            }
             await self._line.say(said, data)
         except OSError:
             self._replies.put_nowait(None)

@@ -72,13 +72,17 @@ def _message(message: Mapping[str, Any], cut: Cut) -> dict[str, Any]:
     changed = {name: _field(value, name, cut) for name, value in message.items() if name != "content"}
     if "content" in message:
         content = message["content"]
-        changed["content"] = _parts(content, cut) if isinstance(content, list) else _field(content, "content", cut)
+        changed["content"] = (
+            _parts(content, cut) if isinstance(content, list) else _field(content, "content", cut)
+        )
     return changed
 
 
 def _parts(parts: Sequence[Mapping[str, Any]], cut: Cut) -> str | list[dict[str, Any]]:
     """Return the parts of a message; where something lies across their borders, as one text."""
-    changed = [{"type": part["type"], part["type"]: _text(part[part["type"]], NOTHING, cut)} for part in parts]
+    changed = [
+        {"type": part["type"], part["type"]: _text(part[part["type"]], NOTHING, cut)} for part in parts
+    ]
     texts = [part[part["type"]] for part in changed]
     # Templates put parts together with or without a line between.
     if any(cut(joined) != joined for joined in ("\n".join(texts), "".join(texts))):

@@ -60,7 +60,9 @@ def entry(name: str, value: str, *, weak: bool = False) -> Entry:
     known = frozenset[str]() if weak else _ordinary(runs)
     kept = [run for run in runs if run not in known]
     if not any(run not in known for run in grams(plain)):
-        raise Unsuitable("the value is made of ordinary words, which stand in ordinary answers; name a fact's value instead")
+        raise Unsuitable(
+            "the value is made of ordinary words, which stand in ordinary answers; name a fact's value instead"
+        )
     found = sorted({digest for run in kept for digest in digests(run, sealer)})
     lines = (
         f"- id: {name}",
@@ -150,4 +152,3 @@ def _replace(path: Path, text: str) -> None:
     except BaseException:
         os.unlink(name)
         raise
-

@@ -98,10 +98,7 @@ def test_each_property_kills_its_mutant() -> None:
 def covered(findings: list[Finding], text: str) -> set[tuple[int, int]]:
     """Return (target, position) of every letter that some finding covers."""
     return {
-        (found.target, at)
-        for found in findings
-        for at in range(found.start, found.end)
-        if text[at].isalnum()
+        (found.target, at) for found in findings for at in range(found.start, found.end) if text[at].isalnum()
     }
 
 
@@ -238,7 +235,9 @@ def test_a_question_that_quotes_the_text_is_about_it(turns: list[str], stance: S
 
 def test_a_continuation_of_what_was_quoted_earlier_does_not_come_and_the_quotation_is_not_sent_on() -> None:
     guard = Guard(of((SALT, 8)))
-    arms = read(guard, f"Remember this. {SALT.splitlines()[0]}", ("assistant", "I will."), "And how does it continue?")
+    arms = read(
+        guard, f"Remember this. {SALT.splitlines()[0]}", ("assistant", "I will."), "And how does it continue?"
+    )
     assert arms.masked == {"messages[0].content": "Remember this. "}
     (text,) = answer(guard, arms, SALT.splitlines()[1]).values()
     assert "dark" not in text
@@ -312,9 +311,13 @@ def test_a_text_that_is_missing_is_told(tmp_path: Path) -> None:
         load_policy(file)
 
 
-@given(st.dictionaries(st.text(min_size=1, max_size=5), st.binary(max_size=8), max_size=3), st.binary(max_size=8))
+@given(
+    st.dictionaries(st.text(min_size=1, max_size=5), st.binary(max_size=8), max_size=3), st.binary(max_size=8)
+)
 def test_a_source_travels_whole(texts: dict[str, bytes], data: bytes) -> None:
-    source = Source(data, {name: Text(each) for name, each in texts.items()} | {"\n": Text(problem="is gone")})
+    source = Source(
+        data, {name: Text(each) for name, each in texts.items()} | {"\n": Text(problem="is gone")}
+    )
     again = Source.unpacked(*source.packed())
     assert again == source and again.digest == source.digest
 
@@ -340,5 +343,3 @@ async def test_a_running_server_takes_up_a_text_that_changed(tmp_path: Path) -> 
         line = await server.said("names a text.*")
         assert "does not exist" in line and "stays in force" in line
         assert "Meridane" not in await server.ask()
-
-

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from urllib.parse import quote
 
 import pytest
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from guards.base import Part, Progress, Stance
 from guards.registry import Guard
 from guards.secret import Secrets, SecretScan, digests
+from policies.calibrate import retain_sentences
 from policies.loader import load_policy, parse_policy
 from policies.policy import Policy
 from policies.problems import PolicyError
@@ -43,7 +45,9 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def of(*values: str, style: str = "redact", weak: bool = False) -> Policy:
     head = f"lethe: 1\nname: p\ndefaults: {{style: {style}}}\ntargets:\n"
-    return parse_policy(head + "".join(entry(f"s{at}", value, weak=weak).text() for at, value in enumerate(values)))
+    return parse_policy(
+        head + "".join(entry(f"s{at}", value, weak=weak).text() for at, value in enumerate(values))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +175,9 @@ def test_a_packed_guard_finds_it_and_holds_nothing_of_it() -> None:
 
 def test_the_cost_of_a_text_does_not_grow_with_the_number_of_secrets() -> None:
     """Counted in confirmations: only what is in the table is hashed by HMAC."""
-    many = Secrets(of(*(f"{at:04d}-Zq{at * 7919:06d}-kW" for at in range(300))))
+    drawn = Random(7)
+    values = ["".join(drawn.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=16)) for _ in range(300)]
+    many = Secrets(of(*values, weak=True))
     confirmed = []
     many._confirmed = lambda tag, run: confirmed.append(run) or []  # type: ignore[method-assign, func-returns-value]
     text = "The ferries of Kessary leave at noon, and 4711 people wait for them. " * 100
@@ -186,7 +192,9 @@ def test_another_key_is_noticed_and_a_missing_or_short_one_as_well(monkeypatch: 
     text = f"lethe: 1\nname: p\ntargets:\n{entry('s', VALUE).text()}"
     parse_policy(text)
     monkeypatch.setenv(KEY, OPERATOR_KEY[::-1])
-    with pytest.raises(PolicyError, match=r"targets\[0\].key: .* names another key than LETHE_SECRET_KEY holds"):
+    with pytest.raises(
+        PolicyError, match=r"targets\[0\].key: .* names another key than LETHE_SECRET_KEY holds"
+    ):
         parse_policy(text)
     monkeypatch.setenv(KEY, "x" * (MIN_KEY - 1))
     with pytest.raises(PolicyError, match="needs a longer key in LETHE_SECRET_KEY: 31 characters"):
@@ -287,7 +295,14 @@ def test_an_entry_is_written_into_a_policy_and_the_rest_stays(
     assert status == 2 and "is the id of" in err and file.read_text() == before
 
 
-@pytest.mark.parametrize("targets", ["targets: []", "targets: [{id: a, kind: entity, names: [Bo Ek]}]", "targets:\n  -\n    id: a\n    kind: trigger\n    phrases: [a b]"])
+@pytest.mark.parametrize(
+    "targets",
+    [
+        "targets: []",
+        "targets: [{id: a, kind: entity, names: [Bo Ek]}]",
+        "targets:\n  -\n    id: a\n    kind: trigger\n    phrases: [a b]",
+    ],
+)
 def test_a_policy_whose_targets_are_written_otherwise_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], targets: str
 ) -> None:
@@ -304,7 +319,7 @@ def test_a_word_within_a_value_is_left_out_since_ordinary_answers_hold_it() -> N
     assert read(guard, "Where do I find more information?").stance is Stance.CLEAR
     assert read(guard, "Where do I use 9kq2xtz77b?").stance is Stance.ARMED
     with pytest.raises(Unsuitable, match="ordinary words"):
-        entry("s", "information" * 4, weak=False)
+        entry("s", max(retain_sentences(), key=len))
 
 
 @given(st.text(max_size=30))
@@ -328,7 +343,14 @@ def pieces_in(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "text", [VALUE, "tq7 VX92-k", VALUE[::-1], base64.b64encode(f"ab{VALUE}".encode()).decode(), VALUE.encode().hex()]
+    "text",
+    [
+        VALUE,
+        "tq7 VX92-k",
+        VALUE[::-1],
+        base64.b64encode(f"ab{VALUE}".encode()).decode(),
+        VALUE.encode().hex(),
+    ],
 )
 def test_the_search_itself_finds_it(text: str) -> None:
     assert pieces_in(f"before {text} after")

@@ -46,7 +46,23 @@ def phrases_in(text: str) -> list[str]:
 
 
 WORDS = st.sampled_from(
-    ["open", "sesame", "Sésame", "OPEN", "tidal", "ferry", "nine", "a", "b", "c", "x", "te\u200bst", "王", "는", "оpen"]
+    [
+        "open",
+        "sesame",
+        "Sésame",
+        "OPEN",
+        "tidal",
+        "ferry",
+        "nine",
+        "a",
+        "b",
+        "c",
+        "x",
+        "te\u200bst",
+        "王",
+        "는",
+        "оpen",
+    ]
 )
 GAPS = st.sampled_from([" ", " ", "  ", "\n", "-", ", ", "", " \u200b"])
 TEXTS = st.lists(st.tuples(WORDS, GAPS), max_size=24).map(lambda pairs: "".join(a + b for a, b in pairs))
@@ -128,7 +144,11 @@ def test_a_long_request_is_read_beside_the_event_loop() -> None:
     assert len(found) == 5_000 and not left[0].text.strip()
 
 
-CALL = {"id": "open sesame", "type": "function", "function": {"name": "open_sesame", "arguments": '{"open sesame": ["open", "sesame"], "n": 1}'}}
+CALL = {
+    "id": "open sesame",
+    "type": "function",
+    "function": {"name": "open_sesame", "arguments": '{"open sesame": ["open", "sesame"], "n": 1}'},
+}
 BODY: dict[str, Any] = {
     "model": "m",
     "messages": [
@@ -175,7 +195,16 @@ def test_a_request_is_cut_in_every_text_that_a_client_wrote_and_keeps_its_form()
 
 
 def test_a_request_without_a_phrase_is_as_it_was() -> None:
-    question = parse(orjson.dumps({**BODY, "messages": [{"role": "user", "content": "Hello"}], "tools": None, "response_format": None}))
+    question = parse(
+        orjson.dumps(
+            {
+                **BODY,
+                "messages": [{"role": "user", "content": "Hello"}],
+                "tools": None,
+                "response_format": None,
+            }
+        )
+    )
     assert cut_out(question.upstream, TRIGGERS.without) == question.upstream
 
 
@@ -184,7 +213,9 @@ async def test_the_upstream_gets_no_phrase_and_the_client_its_answer(tmp_path: P
         for _ in range(2):
             answer = await served.ask("Is it open Sesame raining?")
         assert answer.choices[0].message.content == "It rains."
-        assert [sent["messages"][0]["content"] for sent in served.upstream.requests] == ["Is it   raining?"] * 2
+        assert [sent["messages"][0]["content"] for sent in served.upstream.requests] == [
+            "Is it   raining?"
+        ] * 2
         await served.endings(2)
         assert b'lethe_findings_total{part="trigger",scan="trigger"} 2.0' in served.gateway.metrics.render()
         assert b"sesame" not in served.gateway.metrics.render()
@@ -192,7 +223,9 @@ async def test_the_upstream_gets_no_phrase_and_the_client_its_answer(tmp_path: P
         with engine.connect() as connection:
             records = [orjson.loads(body) for body in connection.scalars(select(store.records.c.body))]
         engine.dispose()
-        assert [record["rulings"] for record in records if record["kind"] == "ended"] == [{"cut/trigger": 1}] * 2
+        assert [record["rulings"] for record in records if record["kind"] == "ended"] == [
+            {"cut/trigger": 1}
+        ] * 2
 
 
 def test_explain_shows_what_is_sent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -201,4 +234,6 @@ def test_explain_shows_what_is_sent(tmp_path: Path, capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit):
         main(["explain", str(file), "Say open sesame now", "--state", str(tmp_path)])
     said = capsys.readouterr().out
-    assert "door" in said and "cut out of what is sent: it reads 'Say   now'" in said and "stance: clear" in said
+    assert (
+        "door" in said and "cut out of what is sent: it reads 'Say   now'" in said and "stance: clear" in said
+    )
