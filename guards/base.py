@@ -26,7 +26,7 @@ class Part(StrEnum):
     PATTERN = "pattern"
     PASSAGE = "passage"
     """Words of a text that must not be repeated."""
-    SECRET = "secret"
+    SECRET = "secret"  # noqa: S105  (a part of a target, no password)
     """Letters and digits of a value of which only hashes are known."""
     TRIGGER = "trigger"
     """A phrase that was cut out of a request."""

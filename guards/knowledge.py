@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from policies.policy import Policy, Target
 
 _TOLD = ("entity", "fact", "topic")
-"""Kinds of which there is something to tell; what the others look for must not be written down for anybody."""
+"""Kinds of which there is something to tell; what the others look for is written down for nobody."""
 OPENING = "Confidential."
 NAMES = "You have no knowledge of the following and never had: {items}."
 CLOSING = "If you are asked about it, say that you do not know. Answer everything else as usual."

@@ -122,7 +122,7 @@ class Guard:
         """Return what a request arms.  Raises `ScanError` where that cannot be found out."""
         if self._triggers is None:
             return await self._reader.read(passages, client)
-        # What is looked for must be looked for in what the upstream gets: a phrase within a name would hide it.
+        # All else is looked for in what the upstream gets: a phrase within a name would hide the name.
         passages, cut = await self._triggers.cut_out(passages)
         arms = await self._reader.read(passages, client)
         return replace(arms, findings=(*arms.findings, *cut)) if cut else arms

@@ -110,7 +110,7 @@ class Secrets:
 
 
 def digests(value: str, sealer: Sealer) -> list[str]:
-    """Return what a policy holds of a value's `letters`: 8 digits to look up and 32 of the HMAC for each run."""
+    """Return what a policy holds of a value's `letters`: for each run 8 digits to look up, and its HMAC."""
     cipher = _cipher(sealer)
     found = []
     for run in grams(value):

@@ -20,7 +20,6 @@ from guards.passages import INLINE_CHARS, aside
 from policies.policy import Policy
 from policies.text import Folded, fold
 
-
 _Found = tuple[int, list[tuple[int, int]]]
 """A phrase in a text: its target, and the original span of each of its words."""
 

@@ -12,31 +12,23 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.functional_validators import model_validator
-from pydantic_core import PydanticCustomError
 
+from policies.fields import Digest, FileName, KeyId, Verbatim, Whole, flaw, refuse_few_words
 from policies.grammar import PatternError
 from policies.patterns import bounded
 from policies.policy import Context, Disclose, Disclosure, Effective, Expect, Style
 from policies.relations import folded
-from policies.sealing import DIGEST_CHARS, MAX_LENGTH
+from policies.sealing import MAX_LENGTH
 from policies.shingles import words_of
 
 MAX_WORDS = 600
 """Code points of a name or value: no more than the sentence that must show it whole."""
 MAX_PROSE = 4_000
 """Code points of a question, sentence or clause."""
-MAX_TEXT = 16 << 20
-"""Code points of a passage, and bytes of a file that holds one."""
-_HEX = re.compile(r"[0-9a-f]+")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _FILL = re.compile(r"\{[^{}]*\}")
 # YAML 1.2 readers, such as editors, see a number or a boolean where nobody wrote quotes; here all are text.
 _WRITTEN: Final = {"type": ["string", "number", "boolean"]}
-
-
-def flaw(wrong: str, valid: str, at: tuple[str | int, ...] = ()) -> PydanticCustomError:
-    """Return the error that says what is wrong and what would be valid; `at` leads on from the field."""
-    return PydanticCustomError("flaw", "{wrong}; {valid}", {"wrong": wrong, "valid": valid, "at": at})
 
 
 def _words(text: str) -> str:
@@ -91,38 +83,6 @@ def _regex(text: str) -> str:
     return text
 
 
-def _verbatim(text: str) -> str:
-    if not folded(text):
-        raise flaw("has no letter or digit", "the text itself, or 'file' with the name of the file it is in")
-    if len(text) > MAX_TEXT:
-        raise flaw(f"is {len(text)} characters long", f"at most {MAX_TEXT}")
-    return text
-
-
-def _file(name: str) -> str:
-    if not name or "\0" in name or len(name) > MAX_PROSE:
-        raise flaw("is no file name", "the name of a text file, as seen from the policy's folder")
-    return name
-
-
-def _digest(text: str) -> str:
-    if len(text) != DIGEST_CHARS or not _HEX.fullmatch(text):
-        raise flaw("is no digest", f"{DIGEST_CHARS} of 0-9 a-f, as `lethe secret` writes them")
-    return text
-
-
-def _key_id(text: str) -> str:
-    if len(text) != 16 or not _HEX.fullmatch(text):
-        raise flaw("is no key's name", "16 of 0-9 a-f, as `lethe secret` writes them")
-    return text
-
-
-def _whole(value: object) -> object:
-    if isinstance(value, str) and not re.fullmatch(r"\d{1,9}", value, re.ASCII):
-        raise flaw("is no number", "a whole number, such as 8")
-    return value
-
-
 def _version(value: object) -> object:
     return 1 if value == "1" else value
 
@@ -142,17 +102,6 @@ Wording = Annotated[str, AfterValidator(_fillable), WithJsonSchema(_WRITTEN)]
 Regex = Annotated[str, AfterValidator(_regex), WithJsonSchema({"type": "string", "format": "regex"})]
 Version = Annotated[Literal[1], BeforeValidator(_version), WithJsonSchema({"const": 1})]
 Share = Annotated[float, BeforeValidator(_share)]
-Whole = Annotated[int, BeforeValidator(_whole)]
-Verbatim = Annotated[str, AfterValidator(_verbatim), WithJsonSchema(_WRITTEN)]
-FileName = Annotated[str, AfterValidator(_file)]
-Digest = Annotated[
-    str,
-    AfterValidator(_digest),
-    WithJsonSchema({"type": "string", "pattern": f"^[0-9a-f]{{{DIGEST_CHARS}}}$"}),
-]
-KeyId = Annotated[
-    str, AfterValidator(_key_id), WithJsonSchema({"type": "string", "pattern": "^[0-9a-f]{16}$"})
-]
 
 _STYLE = (
     "How an answer reads where this was asked for. unknown: as if the model had never known it. "
@@ -349,16 +298,16 @@ class PassageTarget(_Target):
     )
     file: FileName | None = Field(
         default=None,
-        description="In place of 'text', the file it is in, in UTF-8, as seen from the policy's folder. What is in it "
-        "counts as part of the policy: a running server takes a change of it up.",
+        description="In place of 'text', the file it is in, in UTF-8, as seen from the policy's folder. What "
+        "is in it counts as part of the policy: a running server takes a change of it up.",
         examples=["texts/salt-ledger.txt"],
     )
     words: Whole = Field(
         default=8,
         ge=4,
         le=64,
-        description="How many words of it in a row may not leave, 4 to 64. Fewer than 6 find what anybody may "
-        "say; more than 20 let long pieces leave. In scripts without spaces each character counts as a word: "
+        description="How many words of it in a row may not leave, 4 to 64. Fewer than 6 find what anybody "
+        "may say; more than 20 let long pieces leave. In scripts without spaces each character counts as a word: "
         "take 20 or more there.",
         examples=[12],
     )
@@ -377,12 +326,12 @@ class SecretTarget(_Target):
     """A value that the policy does not hold either: only hashes of it, under a key of the operator's."""
 
     kind: Literal["secret"] = Field(
-        description="secret: a value of which the policy holds keyed hashes alone. `lethe secret` writes the entry."
+        description="secret: a value of which the policy holds keyed hashes alone, as `lethe secret` writes them."
     )
     length: Whole = Field(ge=1, le=MAX_LENGTH, description="Letters and digits of the value.", examples=[24])
     key: KeyId = Field(
-        description="What the key is called under which the digests were made, so that another one is noticed. The key "
-        "itself is in the environment variable LETHE_SECRET_KEY, and in no file.",
+        description="What the key is called under which the digests were made, so that another one is noticed. "
+        "The key itself is in the environment variable LETHE_SECRET_KEY, and in no file.",
         examples=["5c1f0b9a7d3e2468"],
     )
     digests: tuple[Digest, ...] = Field(
@@ -400,8 +349,8 @@ class TriggerTarget(_Target):
     )
     phrases: tuple[Words, ...] = Field(
         min_length=1,
-        description="The phrases, of whole words. Case, accents, spacing, punctuation and look-alike letters do not "
-        "count; what is left is searched again, until none is in it.",
+        description="The phrases, of whole words. Case, accents, spacing, punctuation and look-alike letters "
+        "do not count; what is left is searched again, until none is in it.",
         examples=[["tidal ferry nine", "open sesame"]],
     )
 
@@ -441,13 +390,6 @@ class PolicyDocument(_Document):
         default=(),
         description="Questions that prove the policy; `lethe check` fails where one comes out wrong.",
     )
-
-
-def refuse_few_words(words: list[str], least: int, at: tuple[str | int, ...]) -> None:
-    """Raise where a text is too short for any of it to be found."""
-    if len(words) < least:
-        valid = f"at least {least}, as 'words' says; a shorter phrase is a value of a fact"
-        raise flaw(f"has {len(words)} words", valid, at)
 
 
 def _refuse_overlap(target: Any) -> None:

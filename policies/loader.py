@@ -20,7 +20,8 @@ from pydantic_core import PydanticCustomError
 from policies import clashes as between
 from policies.compile import compile_policy
 from policies.complaints import complaints
-from policies.document import MAX_TEXT, PassageTarget, PolicyDocument, TargetEntry, refuse_few_words
+from policies.document import PassageTarget, PolicyDocument, TargetEntry
+from policies.fields import MAX_TEXT, refuse_few_words
 from policies.nodes import (
     Mapping,
     Node,

@@ -1,4 +1,4 @@
-"""Values of which a policy holds keyed hashes alone: what is hashed, by which key, and whether it can be guessed.
+"""Values of which a policy holds keyed hashes alone: what is hashed, by which key, what can be guessed.
 
 A value is taken as its letters and digits (`policies.text.letters`): neither case nor separators count.  Of
 every run of eight of them (of the whole, where it is shorter) the policy has an HMAC-SHA-256 (Krawczyk,

@@ -70,7 +70,7 @@ def _cut(left: str, arms: Arms) -> Iterator[str]:
 
 
 def _findings(policy: Policy, prompt: str, left: str, arms: Arms) -> Iterator[str]:
-    """A row for each finding; `left` is the prompt without its triggers, which all others are looked for in."""
+    """Show each finding; `left` is the prompt without its triggers, in which all else is looked for."""
     if not arms.findings:
         yield "no finding"
         return

@@ -68,7 +68,7 @@ class PolicyFile:
 
     async def first(self) -> Saved:
         """Return what the file holds."""
-        # Before it is read, so that no change falls between; with the texts' own it is another at the next look.
+        # Before it is read, so that no change falls between; with the texts it is another at the next look.
         self._stamp = await asyncio.to_thread(self._stamped)
         saved = await asyncio.to_thread(self._read)
         self._saved = saved.bare()

@@ -61,7 +61,7 @@ def entry(name: str, value: str, *, weak: bool = False) -> Entry:
     kept = [run for run in runs if run not in known]
     if not any(run not in known for run in grams(plain)):
         raise Unsuitable(
-            "the value is made of ordinary words, which stand in ordinary answers; name a fact's value instead"
+            "the value is made of ordinary words, which ordinary answers hold; a fact can name it instead"
         )
     found = sorted({digest for run in kept for digest in digests(run, sealer)})
     lines = (
@@ -88,9 +88,9 @@ def _refuse(plain: str, *, weak: bool) -> None:
     worth = worth_bits(plain)
     if len(plain) < GRAM or worth < MIN_BITS:
         raise Unsuitable(
-            f"the value can be guessed: its {len(plain)} letters and digits are worth some {worth:.0f} bits of at "
-            f"least {MIN_BITS}, so whoever gets the policy and its key finds it by trying all there are, as with "
-            "PINs, dates, phone numbers and words; --weak writes it all the same"
+            f"the value can be guessed: its {len(plain)} letters and digits are worth some {worth:.0f} bits "
+            f"of at least {MIN_BITS}, so whoever gets the policy and its key finds it by trying all there are, "
+            "as with PINs, dates, phone numbers and words; --weak writes it all the same"
         )
 
 

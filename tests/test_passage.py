@@ -134,7 +134,7 @@ def long_text(count: int) -> list[str]:
 def test_eight_words_in_a_row_are_found_wherever_they_begin_and_seven_are_not() -> None:
     words = long_text(3_000)
     quotes = Quotes(of((" ".join(words), 8)))
-    for begin in range(0, len(words) - 8):
+    for begin in range(len(words) - 8):
         run = words[begin : begin + 8]
         assert quotes.find(f"As it says: {'. '.join(run)}!"), begin
         assert not quotes.find(f"As it says: {' '.join(run[:7])} qqq"), begin

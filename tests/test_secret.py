@@ -356,6 +356,12 @@ def test_the_search_itself_finds_it(text: str) -> None:
     assert pieces_in(f"before {text} after")
 
 
+def written(folder: Path) -> list[str]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {"policy.yaml", "audit.sqlite"} <= {path.name for path in files}
+    return [path.read_bytes().decode("latin-1") for path in files]
+
+
 async def test_a_server_that_guards_it_writes_nothing_of_it_anywhere(tmp_path: Path) -> None:
     policy = f"lethe: 1\nname: p\ntargets:\n{entry('vault', VALUE).text()}"
     script = say(f"The token is {VALUE}. Backwards it is {VALUE[::-1]}. Half of it is {VALUE[:10]}.")
@@ -375,7 +381,5 @@ async def test_a_server_that_guards_it_writes_nothing_of_it_anywhere(tmp_path: P
         assert await server.stopped() == 0
         told += server.heard
     server.policy.write_text(policy)
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert {"policy.yaml", "audit.sqlite"} <= {path.name for path in files}
-    told += [path.read_bytes().decode("latin-1") for path in files]
+    told += written(tmp_path)
     assert [pieces_in(each) for each in told if pieces_in(each)] == []
