@@ -307,8 +307,8 @@ class PassageTarget(_Target):
         ge=4,
         le=64,
         description="How many words of it in a row may not leave, 4 to 64. Fewer than 6 find what anybody "
-        "may say; more than 20 let long pieces leave. In scripts without spaces each character counts as a word: "
-        "take 20 or more there.",
+        "may say; more than 20 let long pieces leave. In scripts without spaces each character counts as "
+        "a word: take 20 or more there.",
         examples=[12],
     )
 
@@ -326,11 +326,11 @@ class SecretTarget(_Target):
     """A value that the policy does not hold either: only hashes of it, under a key of the operator's."""
 
     kind: Literal["secret"] = Field(
-        description="secret: a value of which the policy holds keyed hashes alone, as `lethe secret` writes them."
+        description="secret: a value of which the policy holds keyed hashes alone; `lethe secret` writes it."
     )
     length: Whole = Field(ge=1, le=MAX_LENGTH, description="Letters and digits of the value.", examples=[24])
     key: KeyId = Field(
-        description="What the key is called under which the digests were made, so that another one is noticed. "
+        description="What the key is called under which the digests were made, so that another is noticed. "
         "The key itself is in the environment variable LETHE_SECRET_KEY, and in no file.",
         examples=["5c1f0b9a7d3e2468"],
     )

@@ -58,7 +58,7 @@ def load_policy(path: Path | str) -> Policy:
 def read_policy(path: Path | str) -> Source:
     """Return what lies at `path`: the policy file and the texts that it names.
 
-    Raises PolicyError where the file is not to be read; of a text that is not, the policy's own problems say so.
+    Raises PolicyError where the file is not to be read; a text that is not is a problem of the policy.
     """
     data = _read(str(path))
     return Source(data, _texts(data, path))

@@ -122,7 +122,7 @@ def _runs(words: Sequence[str], length: int) -> Iterator[Sequence[str]]:
 
 
 def _quick_hash(key: bytes, run: Sequence[str]) -> tuple[int, int]:
-    """Return where a run is looked up in the filter, and the step to the next place.  It decides of time alone."""
+    """Return where a run is looked up in the filter, and the step to the next place."""
     mixed = crc32(" ".join(run).encode(), key[0]) * _ODD & _64
     return mixed >> 24, mixed >> 40 | 1
 

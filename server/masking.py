@@ -54,7 +54,8 @@ _FIXED = frozenset(("role", "type"))
 """Fields of a request that hold words of the API's own, and none of a client's."""
 _KEYWORDS = frozenset(
     "type properties required items enum const description title default anyOf oneOf allOf not format "
-    "pattern additionalProperties minimum maximum minItems maxItems minLength maxLength $ref $defs $schema".split()
+    "pattern additionalProperties "
+    "minimum maximum minItems maxItems minLength maxLength $ref $defs $schema".split()
 )
 
 

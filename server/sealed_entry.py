@@ -89,7 +89,7 @@ def _refuse(plain: str, *, weak: bool) -> None:
     if len(plain) < GRAM or worth < MIN_BITS:
         raise Unsuitable(
             f"the value can be guessed: its {len(plain)} letters and digits are worth some {worth:.0f} bits "
-            f"of at least {MIN_BITS}, so whoever gets the policy and its key finds it by trying all there are, "
+            f"of at least {MIN_BITS}, so whoever gets the policy and its key finds it by trying all, "
             "as with PINs, dates, phone numbers and words; --weak writes it all the same"
         )
 

@@ -113,7 +113,7 @@ BAD: dict[str, tuple[str, int, str]] = {
     # targets
     "no kind": (TOP + "targets:\n  - id: a\n", 4, "one of entity, fact, topic, pattern"),
     "unknown kind": (TOP + "targets:\n  - id: a\n    kind: entitty\n", 5, "did you mean 'entity'?"),
-    "kind of another release": (TOP + "targets:\n  - id: a\n    kind: secret\n", 5, "is no kind of target"),
+    "kind of another release": (TOP + "targets:\n  - id: a\n    kind: rumour\n", 5, "is no kind of target"),
     "kind is a list": (TOP + "targets:\n  - id: a\n    kind: [entity]\n", 5, "is no kind of target"),
     "no id": (TOP + "targets:\n  - {kind: entity, names: [Bo Ek]}\n", 4, "is missing"),
     "id with spaces": (TOP + "targets:\n  - {id: a b, kind: entity, names: [Bo Ek]}\n", 4, "cannot be an id"),
@@ -234,7 +234,7 @@ BAD: dict[str, tuple[str, int, str]] = {
     "passage of some words": (TOP + "targets:\n- {id: a, kind: passage, words: some, text: a b c}\n", 4, "a whole number, such as 8"),
     "passage in a file that is not there": (TOP + "targets:\n- {id: a, kind: passage, file: none.txt}\n", 4, "names a text that does not exist"),
     "passage in no file": (TOP + "targets:\n- {id: a, kind: passage, file: ''}\n", 4, "is no file name"),
-    "secret in clear": (TOP + "targets:\n- {id: a, kind: secret, value: x}\n", 4, "takes id"),
+    "secret in clear": (TOP + f"targets:\n- {{id: a, kind: secret, length: 9, key: 0123456789abcdef, value: x, digests: [{'a' * 40}]}}\n", 4, "kind secret takes id"),
     "secret of no digests": (TOP + "targets:\n- {id: a, kind: secret, length: 9, key: 0123456789abcdef, digests: []}\n", 4, "has 0 entries"),
     "secret of a digest that is none": (TOP + "targets:\n- {id: a, kind: secret, length: 9, key: 0123456789abcdef, digests: [abc]}\n", 4, "is no digest; 40 of 0-9 a-f"),
     "secret of a key that is none": (TOP + f"targets:\n- {{id: a, kind: secret, length: 9, key: k, digests: [{'a' * 40}]}}\n", 4, "is no key's name"),
