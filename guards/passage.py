@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from guards.base import Close, Finding, Part, Progress, ScanError
 from policies.policy import Policy
 from policies.shingles import ENDLESS, MAX_WORD, Shingles
-from policies.text import Folded, fold, letters
+from policies.text import Folded, fold
 
 MAX_OPEN = 64 * MAX_WORD
 """A word that goes on for more code points than this, by invisible characters, stops the exchange."""
@@ -52,7 +52,7 @@ class _Piece:
     text: str
     folded: Folded
     apart: bool
-    """Whether a sentence may have ended between the word before and the first of these."""
+    """Whether a sentence may have ended in text without words, between the piece before and this one."""
 
     def gap(self, word: int) -> str:
         """Return what stands between a word and the one before, which is of this piece too."""
@@ -91,7 +91,7 @@ class QuoteScan:
         self._count = 0
         """How many words have ended so far."""
         self._apart = False
-        """Whether a sentence may have ended behind the last word."""
+        """Whether a sentence may have ended in text without words, behind the last piece."""
         self._pieces: list[_Piece] = []
 
     def feed(self, text: str) -> Progress:
@@ -128,13 +128,15 @@ class QuoteScan:
             self._count += ended
             self._endless = False
         total = self._base + len(self._tail)
+        if not ended:
+            # No piece remembers this text: what stands in it before an open word, or all of it.
+            before = self._tail[: folded.spans[0][0]] if words else self._tail
+            self._apart |= _SENTENCE_END.search(before) is not None
         if ended == len(words):
-            self._apart |= _SENTENCE_END.search(self._tail, _behind(self._tail)) is not None
             self._tail, self._base = "", total
             return ended, total
         start, end = folded.spans[ended]
         open_at = self._base + start
-        self._apart |= _SENTENCE_END.search(self._tail, _behind(self._tail[:start]), start) is not None
         if len(words[ended]) > MAX_WORD or self._endless and end - start > MAX_WORD:
             # Only that it has not ended matters from here on: its last letter, and what follows it.
             start, self._endless = end - 1, True
@@ -180,7 +182,14 @@ class QuoteScan:
         So findings of one sentence touch, and a border between two sentences lies in none.
         """
         piece = self._piece(word)
-        apart = piece.apart if word == piece.first else _SENTENCE_END.search(piece.gap(word)) is not None
+        if word > piece.first:
+            apart = _SENTENCE_END.search(piece.gap(word)) is not None
+        else:
+            before = self._piece(word - 1)
+            behind = before.folded.spans[before.count - 1][1]
+            apart = (
+                piece.apart or _SENTENCE_END.search(before.text, behind, piece.base - before.base) is not None
+            )
         return self._span(word)[0] if apart else self._span(word - 1)[1]
 
     def _live(self, reading: _Reading) -> int:
@@ -211,11 +220,3 @@ class QuoteScan:
         del self._words[: -self._longest]
         while self._pieces and self._pieces[0].first + self._pieces[0].count <= keep:
             del self._pieces[0]
-
-
-def _behind(text: str) -> int:
-    """Return where the last word of a text ends."""
-    at = len(text)
-    while at and not letters(text[at - 1]):
-        at -= 1
-    return at

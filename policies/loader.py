@@ -73,13 +73,14 @@ def policy_of(source: Source, path: Path | str) -> Policy:
     return _parsed(_decoded(source.data, file), file, source)
 
 
-def parse_policy(text: str, file: str = "policy.yaml") -> Policy:
+def parse_policy(text: str, file: str = "policy.yaml", beside: Path | None = None) -> Policy:
     """Return the policy that `text` is; raise PolicyError with all its problems otherwise.
 
-    file: what problems call the text; the texts that it names are looked for beside it.
+    file: what problems call the text.
+    beside: the file that it will be in, where that is another: the texts that it names are looked for there.
     """
     data = text.encode("utf-8", "surrogatepass")
-    return _parsed(text.removeprefix("\ufeff"), file, Source(data, _texts(data, file)))
+    return _parsed(text.removeprefix("\ufeff"), file, Source(data, _texts(data, beside or file)))
 
 
 def digest_of(data: bytes, path: Path | str) -> str:

@@ -58,7 +58,7 @@ class WorkingPolicy:
 
     async def check(self, text: str) -> str:
         """Return the digest of the policy that `text` is.  Raises PolicyError where it is none."""
-        return (await asyncio.to_thread(parse_policy, text, self.path.name)).digest
+        return (await asyncio.to_thread(parse_policy, text, self.path.name, self.path)).digest
 
     async def save(self, text: str, gateway: Enforcing) -> dict[str, Any]:
         """Write `text` and wait until the gateway enforces it; return how it stands and how long it took.
