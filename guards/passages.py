@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from guards.base import Finding, Part, Passage, ScanError
+from guards.base import Compiled, Finding, Part, Passage, ScanError
 from guards.literal import Literals, name_parts
 from guards.misspelt import Misspelt
 from policies.calibrate import retain_sentences
@@ -84,7 +84,15 @@ class Seen:
 class Passages:
     """Finds targets in passages under one policy; remembers what it found by a keyed hash of the text."""
 
-    def __init__(self, policy: Policy, literals: Literals, meaning: Meaning | None, words: Lexicon) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        literals: Literals,
+        meaning: Meaning | None,
+        words: Lexicon,
+        scans: Sequence[Compiled] = (),
+    ) -> None:
+        self._scans = tuple(scans)
         self._literals = literals
         self._meaning = meaning
         self._words = words
@@ -175,6 +183,8 @@ class Passages:
 
     def _seen(self, text: str, folded: Folded) -> Seen:
         findings = [found for _, found in self._literals.matches(folded)]
+        for scan in self._scans:
+            findings += scan.find(text)
         words = folded.text.split()
         findings += self._misspelt_names(text, folded, findings)
         named = not self.parts.keys().isdisjoint(words)

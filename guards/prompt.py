@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from guards.base import Arms, Finding, Part, Passage, Stance
+from guards.base import Arms, Compiled, Finding, Part, Passage, Stance
 from guards.literal import Literals, name_parts, value_words
 from guards.passages import INLINE_CHARS, Passages, Seen, aside
 from policies.policy import Fact, Policy, Relation, Target
@@ -54,6 +54,7 @@ class _Parts:
     names: set[int] = field(default_factory=set)
     values: set[tuple[int, int]] = field(default_factory=set)
     meanings: set[int] = field(default_factory=set)
+    """What arms by itself: a meaning, words of a passage, a piece of a secret."""
     parts: set[int] = field(default_factory=set)
 
     def add(self, finding: Finding) -> None:
@@ -63,7 +64,7 @@ class _Parts:
             self.parts.add(finding.target)
         elif finding.part is Part.VALUE and finding.fact is not None:
             self.values.add((finding.target, finding.fact))
-        elif finding.part is Part.MEANING:
+        elif finding.part in (Part.MEANING, Part.PASSAGE, Part.SECRET):
             self.meanings.add(finding.target)
 
     @property
@@ -74,9 +75,17 @@ class _Parts:
 class Reader:
     """Reads requests under one policy.  Compiled once; holds no state of a request."""
 
-    def __init__(self, policy: Policy, literals: Literals, meaning: Meaning | None, words: Lexicon) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        literals: Literals,
+        meaning: Meaning | None,
+        words: Lexicon,
+        scans: Sequence[Compiled] = (),
+    ) -> None:
+        """`scans`: what else is looked for in requests, which arms wherever it stands."""
         self._policy = policy
-        self._passages = Passages(policy, literals, meaning, words)
+        self._passages = Passages(policy, literals, meaning, words, scans)
         self._words = words
         self._siblings = _Cues(words.relations)
         self._pointing = [phrase for phrase in words.anaphora if phrase.split()[0] in _POINTS]

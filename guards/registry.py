@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from guards.base import Arms, Compiled, Part, Passage, Plan, Stance, What
 from guards.fact import Completion
 from guards.knowledge import Knowledge
 from guards.literal import Literals
+from guards.passage import Quotes
 from guards.pattern import Patterns
 from guards.prompt import Reader
 from guards.releaser import Releaser
+from guards.secret import Secrets
+from guards.trigger import Triggers
 from policies.policy import Policy
 from policies.relations import lexicon
 
@@ -19,8 +23,12 @@ if TYPE_CHECKING:
     from guards.encoder_thread import EncoderThread
     from guards.meaning import Meaning
 
-SCANS: dict[str, Callable[[Policy], Compiled]] = {"literal": Literals, "pattern": Patterns}
+SCANS: dict[str, Callable[[Policy], Compiled]] = {
+    "literal": Literals, "pattern": Patterns, "passage": Quotes, "secret": Secrets
+}  # fmt: skip
 """Every scan that runs over a stream.  `meaning` is not one of them: it is awaited, at sentence ends."""
+IN_REQUESTS = ("passage", "secret")
+"""Those of them that look at requests as well, and that only policies with targets of their kind have."""
 
 
 class Guard:
@@ -45,11 +53,18 @@ class Guard:
         self.pending = pending
         self._meaning = meaning
         self._literals = Literals(policy)
-        table = (self._literals if make is Literals else make(policy) for make in SCANS.values())
-        self._scans = tuple(table) if scans is None else tuple(scans)
+        kinds = {target.kind for target in policy.targets}
+        table: dict[str, Compiled] = {
+            name: self._literals if make is Literals else make(policy)
+            for name, make in SCANS.items()
+            if name not in IN_REQUESTS or name in kinds
+        }
+        self._scans = tuple(table.values()) if scans is None else tuple(scans)
+        self._triggers = Triggers(policy) if "trigger" in kinds else None
+        asked = [table[name] for name in IN_REQUESTS if name in table]
         self._knowledge = Knowledge(policy)
         self._words = lexicon()
-        self._reader = Reader(policy, self._literals, meaning, self._words)
+        self._reader = Reader(policy, self._literals, meaning, self._words, asked)
 
     @property
     def longest_chars(self) -> int:
@@ -105,7 +120,16 @@ class Guard:
 
     async def read(self, passages: Sequence[Passage], client: str = "") -> Arms:
         """Return what a request arms.  Raises `ScanError` where that cannot be found out."""
-        return await self._reader.read(passages, client)
+        if self._triggers is None:
+            return await self._reader.read(passages, client)
+        # All else is looked for in what the upstream gets: a phrase within a name would hide the name.
+        passages, cut = await self._triggers.cut_out(passages)
+        arms = await self._reader.read(passages, client)
+        return replace(arms, findings=(*arms.findings, *cut)) if cut else arms
+
+    def without_triggers(self, text: str) -> str:
+        """Return a text of a request as the upstream may get it."""
+        return text if self._triggers is None else self._triggers.without(text)
 
     def plan(self, arms: Arms, *, steering: bool = True) -> Plan:
         """Return what the prompt gets: an instruction for what was found, and for nothing else."""
