@@ -15,12 +15,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from guards.base import Finding, Part, Passage, ScanError
+from guards.codecs import Codecs
 from guards.literal import Literals, name_parts
-from policies.calibrate import retain_sentences
+from policies.calibrate import ordinary_words
 from policies.policy import Policy
 from policies.relations import Lexicon
 from policies.text import Folded, fold, sentences
@@ -83,8 +83,16 @@ class Seen:
 class Passages:
     """Finds targets in passages under one policy; remembers what it found by a keyed hash of the text."""
 
-    def __init__(self, policy: Policy, literals: Literals, meaning: Meaning | None, words: Lexicon) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        literals: Literals,
+        meaning: Meaning | None,
+        words: Lexicon,
+        codecs: Codecs | None = None,
+    ) -> None:
         self._literals = literals
+        self._codecs = Codecs(policy, literals) if codecs is None else codecs
         self._meaning = meaning
         self._words = words
         self._names = [name_parts(target) for target in policy.targets]
@@ -94,7 +102,7 @@ class Passages:
             for word in parts:
                 if len(word) >= _MIN_PART and word not in words.stop_words:
                     self.parts.setdefault(word, set()).add(index)
-        self._unusual = self.parts.keys() - _ordinary()
+        self._unusual = self.parts.keys() - ordinary_words()
         """Words of names that are no ordinary words, so that they count without their capitals as well."""
         self._key = secrets.token_bytes(32)
         self._cache: OrderedDict[bytes, Seen] = OrderedDict()
@@ -173,6 +181,7 @@ class Passages:
 
     def _seen(self, text: str, folded: Folded) -> Seen:
         findings = [found for _, found in self._literals.matches(folded)]
+        findings += [found for found in self._codecs.find(text) if found.part is not Part.PATTERN]
         words = folded.text.split()
         named = not self.parts.keys().isdisjoint(words)
         if named:
@@ -232,13 +241,6 @@ def _edges(number: int, passage: Passage, seen: Seen) -> Iterator[tuple[int, int
 
 def _place(starts: Sequence[int], position: int) -> int:
     return bisect_right(starts, position) - 1
-
-
-@cache
-def _ordinary() -> frozenset[str]:
-    """Return the words that ordinary sentences write without a capital."""
-    words = (word for sentence in retain_sentences() for word in sentence.split())
-    return frozenset(part for word in words if word.islower() for part in fold(word).text.split())
 
 
 def _runs(text: str, folded: Folded, unusual: Set[str]) -> Iterator[list[tuple[str, tuple[int, int]]]]:

@@ -18,6 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from guards.base import Arms, Finding, Part, Passage, Stance
+from guards.codecs import Codecs
 from guards.literal import Literals, name_parts, value_words
 from guards.passages import INLINE_CHARS, Passages, Seen, aside
 from policies.policy import Fact, Policy, Relation, Target
@@ -67,9 +68,17 @@ class _Parts:
 class Reader:
     """Reads requests under one policy.  Compiled once; holds no state of a request."""
 
-    def __init__(self, policy: Policy, literals: Literals, meaning: Meaning | None, words: Lexicon) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        literals: Literals,
+        meaning: Meaning | None,
+        words: Lexicon,
+        codecs: Codecs | None = None,
+    ) -> None:
         self._policy = policy
-        self._passages = Passages(policy, literals, meaning, words)
+        self._codecs = Codecs(policy, literals) if codecs is None else codecs
+        self._passages = Passages(policy, literals, meaning, words, self._codecs)
         self._words = words
         self._siblings = _Cues(words.relations)
 
@@ -96,6 +105,8 @@ class Reader:
         for found in findings:
             (question if found.via[0] in current else history).add(found)
         text = "\n".join(passage.text for passage in passages if passage.current)
+        # The relation may be in a code as well as the name.
+        text = "\n".join([text, *self._codecs.decoded(text, findings)])
         turn = _Turn(text, self._siblings)
         arms = self._arm(turn, question, history, tuple(findings))
         return replace(arms, masked=self._mask(passages, seen, arms)) if arms.watched else arms

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from guards.base import Arms, Compiled, Part, Passage, Plan, Stance, What
+from guards.codecs import Codecs
 from guards.fact import Completion
 from guards.knowledge import Knowledge
 from guards.literal import Literals
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
     from guards.encoder_thread import EncoderThread
     from guards.meaning import Meaning
 
-SCANS: dict[str, Callable[[Policy], Compiled]] = {"literal": Literals, "pattern": Patterns}
+SCANS: dict[str, Callable[[Policy], Compiled]] = {
+    "literal": Literals,
+    "pattern": Patterns,
+    "codec": Codecs,
+}
 """Every scan that runs over a stream.  `meaning` is not one of them: it is awaited, at sentence ends."""
 
 
@@ -45,11 +50,13 @@ class Guard:
         self.pending = pending
         self._meaning = meaning
         self._literals = Literals(policy)
-        table = (self._literals if make is Literals else make(policy) for make in SCANS.values())
+        self._codecs = Codecs(policy, self._literals)
+        made: dict[object, Compiled] = {Literals: self._literals, Codecs: self._codecs}
+        table = (made.get(make) or make(policy) for make in SCANS.values())
         self._scans = tuple(table) if scans is None else tuple(scans)
         self._knowledge = Knowledge(policy)
         self._words = lexicon()
-        self._reader = Reader(policy, self._literals, meaning, self._words)
+        self._reader = Reader(policy, self._literals, meaning, self._words, self._codecs)
 
     @property
     def longest_chars(self) -> int:
