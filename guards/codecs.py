@@ -135,9 +135,9 @@ class Codecs:
         look.hold(undecided)
         for run in runs:
             self._look_at_run(look, run)
-        self._look_at_leet(look, text, glued=glued)
-        if segments:
-            inner = Decoded(text[:undecided], [each for each in segments if each.end <= undecided])
+        self._look_at_leet(look, text, closed=closed, glued=glued)
+        if segments or undecided < len(text):
+            inner = Decoded(text[:undecided], segments)
             ended = closed and undecided == len(text)
             deeper = self._deeper(inner.text, closed=ended, glued=glued, depth=depth)
             for found in deeper.findings:
@@ -179,7 +179,10 @@ class Codecs:
             segment = Segment(run.start, run.end, run.spoken, (run.via,), run.start)
             if not insert(segments, segment):
                 readings.append(segment)
-        return segments, readings, undecided, runs
+        for each in reversed(segments):  # what is undecided begins in front of a segment, never within one
+            if each.start < undecided < each.end:
+                undecided = each.group
+        return [each for each in segments if each.end <= undecided], readings, undecided, runs
 
     def _look_at_run(self, look: Look, run: Run) -> None:
         short = run.end - run.start <= MAX_RUN
@@ -195,13 +198,13 @@ class Codecs:
         if live is not None:
             look.hold(run.letters[numbers_[live]].start)
 
-    def _look_at_leet(self, look: Look, text: str, *, glued: bool) -> None:
+    def _look_at_leet(self, look: Look, text: str, *, closed: bool, glued: bool) -> None:
         text = _MARK_AT_END.sub(" ", text)
         for table in LEET_VIEWS:
             shown = text.translate(table)
             if shown == text:
                 return
-            folded = fold(shown, closed=not look.undecided < len(text))
+            folded = fold(shown, closed=closed)
             for _, found in self.literals.matches(folded):
                 raw = text[found.start : found.end]
                 odd = raw.translate(table) != raw and any(map(str.isalpha, raw))

@@ -144,7 +144,7 @@ def segments_of(text: str, *, closed: bool) -> tuple[list[Segment], list[Segment
         fresh, other = _read(text, tokens)
         readings += [each for each in fresh if not insert(found, each)]
         readings += other
-    return [each for each in found if each.start < undecided], readings, undecided
+    return found, readings, undecided
 
 
 def insert(segments: list[Segment], fresh: Segment) -> bool:
@@ -203,10 +203,9 @@ def _read(text: str, tokens: Sequence[tuple[int, int]]) -> tuple[list[Segment], 
         span = tokens[0][0], tokens[lines - 1][1]
         joined = list(decodings("".join(text[slice(*token)] for token in tokens[:lines])))
         whole = [Segment(*span, shown, via, group) for shown, via in joined]
-        if whole and tokens[0][1] - tokens[0][0] >= _WRAPPED:
-            found, readings, tokens = whole[:1], whole[1:], tokens[lines:]
-        else:
-            readings = whole
+        if whole and tokens[0][1] - tokens[0][0] >= _WRAPPED and "\n" in text[tokens[0][1] : tokens[1][0]]:
+            found.append(whole.pop(0))
+        readings = whole
     for start, end in tokens:
         token = text[start:end]
         if _CODE_LIKE.search(token) is None:
@@ -219,10 +218,7 @@ def _read(text: str, tokens: Sequence[tuple[int, int]]) -> tuple[list[Segment], 
                 if len(piece.group()) < len(token)
                 for shown, via in decodings(piece.group())
             ]
-            found += [each for number, each in enumerate(read) if not number or read[number - 1].end <= each.start]
-        else:
-            found.append(read[0])
-        readings += read[1:]
+        readings += [each for each in read if not insert(found, each)]
     return found, readings
 
 
