@@ -22,7 +22,7 @@ from guards.base import Close, Finding, Part, Progress, ScanError
 from guards.codecs_initials import KINDS, MAX_STEP, Acrostics
 from guards.codecs_letters import MIN_GLUED, MIN_RUN, Glued, Run, glue, has_singles, morse, numbers, singles, spelled
 from guards.codecs_shapes import Shaped, Shapes, shape, turns
-from guards.codecs_tokens import LEET_VIEWS, MAX_RUN, Decoded, Segment, coded, insert, segments_of
+from guards.codecs_tokens import LEET_VIEWS, MAX_RUN, Decoded, Segment, Segments, coded, insert, segments_of
 from guards.literal import Entry, Literals
 from guards.pattern import Patterns
 from policies.policy import Policy
@@ -47,10 +47,12 @@ class Look:
 
     findings: list[Finding]
     undecided: int
+    segments: Segments | None = None
 
     def hold(self, position: int) -> None:
-        """Keep the text undecided from `position` on."""
-        self.undecided = min(self.undecided, position)
+        """Keep the text undecided from `position` on, or from where what that is in the middle of starts."""
+        if position < self.undecided:
+            self.undecided = position if self.segments is None else self.segments.outside(position)
 
 
 class Codecs:
@@ -82,11 +84,11 @@ class Codecs:
         """Return what the coded stretches of a whole text say, and the text read as `findings` were."""
         said = [turned for name in {name for each in findings for name in each.via} for turned in turns(text, name)]
         for _ in range(MAX_DEPTH):
-            segments, readings, _, _ = self._segments(text, fold(text), (), closed=True)
-            if not segments and not readings:
+            segments, _ = self._segments(text, fold(text), (), closed=True)
+            if not segments.found and not segments.readings:
                 break
-            text = Decoded(text, segments).text
-            said += [text, *(each.shown for each in readings)]
+            text = Decoded(text, segments.found).text
+            said += [text, *(each.shown for each in segments.readings)]
         return said
 
     # -- one look ---------------------------------------------------------------------------------
@@ -131,13 +133,14 @@ class Codecs:
         alone = "^ ^ ^ " in steps or folded.text[-3:-2] == " " or not text.isascii() and has_singles(folded.text)
         if not alone and not shaped and not coded(text):
             return
-        segments, readings, undecided, runs = self._segments(text, folded, shaped, closed=closed)
-        look.hold(undecided)
+        segments, runs = self._segments(text, folded, shaped, closed=closed)
+        look.segments, undecided = segments, segments.undecided
+        look.undecided = segments.outside(min(undecided, look.undecided))
         for run in runs:
             self._look_at_run(look, run)
         self._look_at_leet(look, text, closed=closed, glued=glued)
-        if segments or undecided < len(text):
-            inner = Decoded(text[:undecided], segments)
+        if segments.found or undecided < len(text):
+            inner = Decoded(text[:undecided], segments.found)
             ended = closed and undecided == len(text)
             deeper = self._deeper(inner.text, closed=ended, glued=glued, depth=depth)
             for found in deeper.findings:
@@ -147,12 +150,12 @@ class Codecs:
                     look.findings.append(replace(found, start=start, end=end, via=via + found.via))
             if deeper.undecided < len(inner.text):
                 look.hold(inner.group(deeper.undecided))
-        for each in readings:
+        for each in segments.readings:
             for found in self._deeper(each.shown, closed=True, glued=False, depth=depth).findings:
                 via = each.via + found.via
                 look.findings.append(replace(found, start=each.start, end=each.end, via=via))
         if self.patterns.compiled:
-            look.findings += self._by_pattern(text, segments, readings)
+            look.findings += self._by_pattern(text, segments.found, segments.readings)
 
     def _deeper(self, text: str, *, closed: bool, glued: bool, depth: int) -> Look:
         folded = fold(text, closed=closed)
@@ -160,9 +163,9 @@ class Codecs:
 
     def _segments(
         self, text: str, folded: Folded, shaped: Sequence[Shaped], *, closed: bool
-    ) -> tuple[list[Segment], list[Segment], int, list[Run]]:
-        """Return the segments, further readings, from where on they are undecided, and the runs of letters."""
-        segments, readings, undecided = segments_of(text, closed=closed)
+    ) -> tuple[Segments, list[Run]]:
+        """Return what of a text is in a code, runs of letters included, and all such runs."""
+        segments = segments_of(text, closed=closed)
         runs = [
             *singles(text, folded, closed=closed),
             *morse(text, closed=closed),
@@ -173,16 +176,15 @@ class Codecs:
             if not run.whole or run.end - run.start > MAX_RUN:
                 continue
             if run.open:
-                undecided = min(undecided, run.start)
+                segments.undecided = min(segments.undecided, run.start)
             if run.open or len(run.letters) < MIN_RUN:
                 continue
             segment = Segment(run.start, run.end, run.spoken, (run.via,), run.start)
-            if not insert(segments, segment):
-                readings.append(segment)
-        for each in reversed(segments):  # what is undecided begins in front of a segment, never within one
-            if each.start < undecided < each.end:
-                undecided = each.group
-        return [each for each in segments if each.end <= undecided], readings, undecided, runs
+            if not insert(segments.found, segment):
+                segments.readings.append(segment)
+        segments.undecided = segments.outside(segments.undecided)
+        segments.found = [each for each in segments.found if each.end <= segments.undecided]
+        return segments, runs
 
     def _look_at_run(self, look: Look, run: Run) -> None:
         short = run.end - run.start <= MAX_RUN
@@ -260,6 +262,9 @@ class CodecScan:
         """The first letters of the words before the tail."""
         self._firsts = _Firsts(codecs)
         self._seen: set[tuple[object, ...]] = set()
+        self._looked = 0
+        """How much of the tail was looked at the last time: while it is no more, nothing changes."""
+        self._safe_to = 0
 
     def feed(self, text: str) -> Progress:
         """Take more text; work is linear in it and in what is undecided."""
@@ -284,7 +289,10 @@ class CodecScan:
         return Progress((), self._base)
 
     def _advance(self, *, closed: bool) -> Progress:
-        text = self._tail if closed else self._tail[: self._decided()]
+        decided = len(self._tail) if closed else self._decided()
+        if decided == self._looked and not closed:
+            return Progress((), self._safe_to)
+        text = self._tail[:decided]
         codecs = self._codecs
         folded = fold(text, closed=closed)
         steps = shape(folded.text)
@@ -295,9 +303,9 @@ class CodecScan:
         if closed:
             self._tail, self._base = "", total
             return Progress(findings, total)
-        safe_to = self._base + look.undecided
-        self._drop(text, folded, steps, look.undecided)
-        return Progress(findings, safe_to)
+        self._safe_to = self._base + look.undecided
+        self._looked = decided - self._drop(text, folded, steps, look.undecided)
+        return Progress(findings, self._safe_to)
 
     def _decided(self) -> int:
         """Return where the token at the end begins that may still go on."""
@@ -330,8 +338,8 @@ class CodecScan:
                 fresh.append(placed)
         return fresh
 
-    def _drop(self, text: str, folded: Folded, steps: str, undecided: int) -> None:
-        """Forget what is decided, but not the word that is still open."""
+    def _drop(self, text: str, folded: Folded, steps: str, undecided: int) -> int:
+        """Forget what is decided, but not the word that is still open; return how much that is."""
         cut = undecided
         if folded.text[-1] != " ":
             cut = min(cut, folded.spans[-1][0])
@@ -349,12 +357,13 @@ class CodecScan:
             self._seen = {key for key in self._seen if key[0] >= self._base}  # type: ignore[operator]
         if len(self._tail) > OVERRUN * self._codecs.max_chars:
             raise ScanError("a code has gone on for longer than any text needs")
+        return cut
 
     def _prefix(self) -> list[Finding]:
         """Find a literal that had begun in a code: a whole word and the beginning of the next, as in clear."""
         codecs, text = self._codecs, self._tail
         folded = fold(text)
-        segments, _, _, _ = codecs._segments(text, folded, (), closed=True)
+        segments = codecs._segments(text, folded, (), closed=True)[0].found
         if not segments:
             return []
         view = Decoded(text, segments)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import ahocorasick
 
-from guards.codecs_shapes import NATO, Shaped
+from guards.codecs_shapes import NATO, Shaped, no_beginnings
 from guards.literal import Entry, Literals
 from policies.text import Folded, fold
 
@@ -96,10 +96,7 @@ class Glued:
             self._automaton.add_word(key, (len(key), tuple(each)))
         self._automaton.make_automaton()
         self.max_chars = max(map(len, found), default=0)
-        ordered = sorted(found)
-        self._final = frozenset(
-            key for key, after in zip(ordered, [*ordered[1:], ""], strict=True) if not after.startswith(key)
-        )
+        self._final = no_beginnings(found)
 
     def matches(self, letters: str) -> Iterator[tuple[int, int, Entry, tuple[str, ...]]]:
         """Yield (start, end, what it is of, how it was turned) of every literal in a string of letters."""
@@ -132,11 +129,13 @@ def singles(text: str, folded: Folded, *, closed: bool) -> Iterator[Run]:
         last_open = match.end() >= len(folded.text)
         if last_open and not closed and folded.text[-1:] != " ":
             signs, spans = signs[:-1], spans[:-1]
+        if spans and text[max(0, spans[0][0] - 1) : spans[0][0]] in ("'", "’"):
+            signs, spans = signs[1:], spans[1:]  # what is left of "it's"
         if not signs:
             continue
         open_ = not closed and match.end() + 1 >= len(folded.text)
         letters = [Letter(sign, *span) for sign, span in zip(signs, spans, strict=True)]
-        if open_ or _SPACED.search(match.group()):
+        if open_ or _SPACED.search(" ".join(signs)):
             yield _run("spaced letters", letters, text, open_=open_, whole=True)
 
 

@@ -70,6 +70,13 @@ def shape(folded: str) -> str:
     return (places[1:] - places[:-1]).tobytes().translate(_STEPS).decode("latin-1")
 
 
+def no_beginnings(keys: Iterable[str]) -> frozenset[str]:
+    """Return the keys that no other key begins with: once complete, they cannot grow."""
+    ordered = sorted(keys)
+    pairs = zip(ordered, [*ordered[1:], ""], strict=False)
+    return frozenset(key for key, after in pairs if not after.startswith(key))
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """One way in which a literal may be written, before any shift."""
@@ -113,12 +120,7 @@ class Shapes:
         self._automaton.make_automaton()
         self.max_chars = max(map(len, forms), default=0) + 1
         """Longest form in folded characters."""
-        ordered = sorted(forms)
-        self._final = frozenset(
-            key
-            for key, after in zip(ordered, [*ordered[1:], ""], strict=True)
-            if not after.startswith(key)
-        )
+        self._final = no_beginnings(forms)
 
     def matches(self, folded: Folded, steps: str) -> Iterator[Shaped]:
         """Yield every form in a text with the shape `steps`, in the order of their ends."""

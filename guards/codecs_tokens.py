@@ -21,6 +21,8 @@ MAX_RUN = 2048
 which all codes' units divide."""
 MIN_TOKEN = 6
 """Shorter tokens hold fewer than four letters."""
+_MAX_PATH = 256
+"""A longer token that decodes to nothing is not taken apart, as a path with a code in it is."""
 _WRAPPED = 24
 """Lines of base64 of this many characters are joined: no word alone is encoded in so many."""
 
@@ -125,15 +127,36 @@ def _part(segment: Segment | None) -> list[tuple[str, tuple[int, Segment | None]
     return [] if segment is None else [(segment.shown, (segment.start, segment))]
 
 
-def segments_of(text: str, *, closed: bool) -> tuple[list[Segment], list[Segment], int]:
-    """Return the segments of a text, further readings of its stretches, and from where on it is undecided.
+@dataclass(slots=True)
+class Segments:
+    """What of a text is in a code."""
 
-    The segments ascend and do not overlap.  Where the text may go on (`closed=False`), the stretch at its end
-    is left out, and the number says where it starts; else that is the text's length.
-    """
+    found: list[Segment]
+    """Ascending, and none overlaps another."""
+    readings: list[Segment]
+    """What the same stretches may say as well."""
+    undecided: int
+    """From where on the text is undecided; its length, where all of it is decided."""
+    groups: list[tuple[int, int]]
+    """Stretches that are read together: what is decided of them depends on where they start."""
+
+    def outside(self, position: int) -> int:
+        """Return the last place up to `position` that lies in the middle of nothing."""
+        for start, end in reversed(self.groups):
+            if start < position < end:
+                position = start
+        for each in reversed(self.found):
+            if each.start < position < each.end:
+                position = each.group
+        return position
+
+
+def segments_of(text: str, *, closed: bool) -> Segments:
+    """Return what of a text is in a code; where it may go on, the stretch at its end is left out."""
     found = [*_escaped(text)]
     readings: list[Segment] = []
     undecided = len(text)
+    groups = [(each.start, each.end) for each in found]
     if found and not closed and not text[found[-1].end :].strip(" ,"):
         undecided = found[-1].group
     for tokens in _groups(text):
@@ -141,10 +164,11 @@ def segments_of(text: str, *, closed: bool) -> tuple[list[Segment], list[Segment
         if not closed and not text[end:].strip():
             undecided = min(undecided, start)
             break
+        groups.append((start, end))
         fresh, other = _read(text, tokens)
         readings += [each for each in fresh if not insert(found, each)]
         readings += other
-    return found, readings, undecided
+    return Segments(found, readings, undecided, sorted(groups))
 
 
 def insert(segments: list[Segment], fresh: Segment) -> bool:
@@ -211,7 +235,7 @@ def _read(text: str, tokens: Sequence[tuple[int, int]]) -> tuple[list[Segment], 
         if _CODE_LIKE.search(token) is None:
             continue
         read = [Segment(start, end, shown, via, group) for shown, via in decodings(token)]
-        if not read:
+        if not read and end - start <= _MAX_PATH:
             read = [
                 Segment(start + piece.start(), start + piece.end(), shown, via, group)
                 for piece in _PIECE.finditer(token)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import random
+import re
 import uuid
 from collections.abc import Callable, Sequence
 
@@ -14,17 +15,18 @@ from hypothesis import strategies as st
 from guards.base import Arms, Channel, Finding, Part, Progress, ScanError, Stance
 from guards.codecs import Codecs, CodecScan
 from guards.codecs_initials import KINDS
-from guards.literal import Literals
+from guards.codecs_shapes import NATO
 from guards.registry import Guard
 from policies.calibrate import retain_sentences
 from policies.policy import Pattern
 from tests.encodings import ACROSTICS, ENCODINGS, base64_of, caesar
-from tests.guarding import CARDS, CLEAR, PEOPLE, answer, policy, read, target
+from tests.guarding import CARDS, CLEAR, HARRY, ODALYS, answer, policy, read, target
 from tests.properties import Opener, check_bounded, check_cut_invariant, check_withholding, quickly
 
 NAME, VALUE = "Odalys Vennaker", "Port Meridane"
 OTHER_NAME, OTHER_VALUE = "Tamsin Orrelby", "Cape Lorwin"
-CODECS, LITERALS, GUARD = Codecs(PEOPLE), Literals(PEOPLE), Guard(PEOPLE)
+PEOPLE = policy(ODALYS, HARRY)
+CODECS, GUARD = Codecs(PEOPLE), Guard(PEOPLE)
 WATCHED = Arms(Stance.WATCHED, watched=frozenset([0]))
 Encode = Callable[[str], str]
 every_code = pytest.mark.parametrize("encode", ENCODINGS.values(), ids=ENCODINGS.keys())
@@ -83,7 +85,7 @@ def test_somebody_else_in_the_same_code_is_not_found(encode: Encode) -> None:
 )
 def test_a_finding_spans_the_whole_run_and_says_how_it_was_reached(text: str, span: str, via: tuple[str, ...]) -> None:
     found = CODECS.find(text)
-    assert {(text[each.start : each.end], each.via, each.scan) for each in found} == {(span, via, "codec")}
+    assert (span, via, "codec") in {(text[each.start : each.end], each.via, each.scan) for each in found}
 
 
 def test_a_pattern_is_found_in_a_code() -> None:
@@ -210,7 +212,7 @@ def test_random_text_in_a_code_is_found_no_more_often_than_the_bound_says() -> N
 
 def test_short_names_are_not_looked_for_in_weak_views() -> None:
     codecs = Codecs(policy(target("a", names=["Tarn", "Vet"])))
-    for name in ("rot13", "reversed", "spaced", "Morse"):
+    for name in ("rot13", "reversed", "atbash", "Caesar 3"):
         assert codecs.find(ENCODINGS[name]("Tarn")) == []
     assert parts(codecs.find(base64_of("by Tarn"))) == {(0, Part.NAME)}
 
@@ -281,9 +283,13 @@ def test_the_bound_kills_a_scan_that_holds_everything() -> None:
         check_bounded(lambda: _Hoarder(SCANS), FRAGMENTS, 200, mutant=True)
 
 
+LAST_WORD_LIVES = re.compile(rf"(?:\b\w|\b(?:{'|'.join(NATO)}))\W*$", re.IGNORECASE)
+"""A letter that stands alone and a word of the spelling alphabet may be the first of more."""
+
+
 def test_text_without_a_live_run_is_not_held_back() -> None:
     for sentence in retain_sentences():
-        if sentence.isascii() and sentence[-1] in ".?!":
+        if sentence.isascii() and sentence[-1] in ".?!" and not LAST_WORD_LIVES.search(sentence):
             scan = CODECS.open()
             assert scan.feed(sentence + " ").safe_to == len(sentence) + 1, sentence
 
