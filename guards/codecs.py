@@ -16,14 +16,23 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from guards.base import Close, Finding, Part, Progress, ScanError
-from guards.codecs_initials import KINDS, MAX_STEP, Acrostics
-from guards.codecs_letters import MIN_GLUED, MIN_RUN, Glued, Run, glue, has_singles, morse, numbers, singles, spelled
+from guards.codecs_initials import MAX_STEP, Firsts, acrostics
+from guards.codecs_letters import (
+    MIN_GLUED,
+    MIN_RUN,
+    Glued,
+    Run,
+    glue,
+    has_singles,
+    morse,
+    numbers,
+    singles,
+    spelled,
+)
 from guards.codecs_shapes import Shaped, Shapes, shape, turns
 from guards.codecs_tokens import LEET_VIEWS, MAX_RUN, Decoded, Segment, Segments, coded, insert, segments_of
-from guards.literal import Entry, Literals
+from guards.literal import Literals
 from guards.pattern import Patterns
 from policies.policy import Policy
 from policies.text import MAX_GAP, Folded, fold
@@ -63,7 +72,7 @@ class Codecs:
         self.patterns = Patterns(policy)
         self.shapes = Shapes(self.literals)
         self.glued = Glued(self.literals)
-        self.acrostics = {kind: Acrostics(self.literals, kind) for kind in KINDS}
+        self.acrostics = acrostics(self.literals)
         self.empty = not self.literals.max_chars and not self.patterns.compiled
         initials = max(each.max_letters for each in self.acrostics.values())
         spread = max(self.shapes.max_chars, self.glued.max_chars, self.literals.max_chars)
@@ -73,8 +82,7 @@ class Codecs:
 
     def find(self, text: str) -> list[Finding]:
         """Return every finding of a whole text."""
-        scan = self.open()
-        return [*scan.feed(text).findings, *scan.close("stop").findings]
+        return self.open().whole(text)
 
     def open(self) -> CodecScan:
         """Return the running state for one channel."""
@@ -82,7 +90,11 @@ class Codecs:
 
     def decoded(self, text: str, findings: Sequence[Finding] = ()) -> list[str]:
         """Return what the coded stretches of a whole text say, and the text read as `findings` were."""
-        said = [turned for name in {name for each in findings for name in each.via} for turned in turns(text, name)]
+        said = [
+            turned
+            for name in {name for each in findings for name in each.via}
+            for turned in turns(text, name)
+        ]
         for _ in range(MAX_DEPTH):
             segments, _ = self._segments(text, fold(text), (), closed=True)
             if not segments.found and not segments.readings:
@@ -93,30 +105,30 @@ class Codecs:
 
     # -- one look ---------------------------------------------------------------------------------
 
-    def look(self, text: str, folded: Folded, steps: str, *, closed: bool, glued: bool, depth: int = 0) -> Look:
+    def look(
+        self, text: str, folded: Folded, steps: str, *, closed: bool, glued: bool, depth: int = 0
+    ) -> Look:
         """Look at a text.  `glued`: its first word began before it.  `depth`: how many codes it was in."""
         look = Look([], len(text))
-        self._hold_words(look, folded, steps)
+        found, live = self.shapes.look(folded, steps)
+        for word in (live, self.literals.live(folded)):
+            if word is not None:
+                look.hold(folded.spans[word][0])
         shaped: list[Shaped] = []
-        for each in self.shapes.matches(folded, steps):
+        for each in found:
             if glued and each.start == 0:
                 continue
             if not each.form.entries:
                 shaped.append(each)
                 continue
             start, end = folded.span(each.start, each.end - 1)
-            look.findings += [_finding(entry, start, end, each.via) for entry in each.form.entries]
+            look.findings += [entry.finding("codec", start, end, each.via) for entry in each.form.entries]
         if depth:
-            found = (found for _, found in self.literals.matches(folded) if not glued or found.start > 0)
-            look.findings += [replace(each, scan="codec") for each in found]
+            plain = (each for _, each in self.literals.matches(folded) if not glued or each.start > 0)
+            look.findings += [replace(each, scan="codec") for each in plain]
         if depth < MAX_DEPTH:
             self._look_inside(look, text, folded, steps, shaped, closed=closed, glued=glued, depth=depth)
         return look
-
-    def _hold_words(self, look: Look, folded: Folded, steps: str) -> None:
-        for live in (self.literals.live(folded), self.shapes.live(folded, steps)):
-            if live is not None:
-                look.hold(folded.spans[live][0])
 
     def _look_inside(
         self,
@@ -130,7 +142,9 @@ class Codecs:
         glued: bool,
         depth: int,
     ) -> None:
-        alone = "^ ^ ^ " in steps or folded.text[-3:-2] == " " or not text.isascii() and has_singles(folded.text)
+        alone = (
+            "^ ^ ^ " in steps or folded.text[-3:-2] == " " or not text.isascii() and has_singles(folded.text)
+        )
         if not alone and not shaped and not coded(text):
             return
         segments, runs = self._segments(text, folded, shaped, closed=closed)
@@ -191,13 +205,13 @@ class Codecs:
         if run.whole and run.open and short:
             return
         letters, numbers_ = glue(run)
-        for start, end, entry, via in self.glued.matches(letters):
+        found, live = self.glued.look(letters)
+        for start, end, entry, via in found:
             span = run.letters[numbers_[start]].start, run.letters[numbers_[end - 1]].end
             if run.whole and short:
                 span = run.start, run.end
-            look.findings.append(_finding(entry, *span, (run.via, *via)))
-        live = self.glued.live(letters) if run.open else None
-        if live is not None:
+            look.findings.append(entry.finding("codec", *span, (run.via, *via)))
+        if live is not None and run.open:
             look.hold(run.letters[numbers_[live]].start)
 
     def _look_at_leet(self, look: Look, text: str, *, closed: bool, glued: bool) -> None:
@@ -236,13 +250,12 @@ class Codecs:
                 if place is not None:
                     start, end, via = place
                     yield replace(found, scan="codec", start=left + start, end=left + end, via=via)
-        for each in (*readings, *(each for each in segments if any(map(str.isspace, text[each.start : each.end])))):
+        for each in (
+            *readings,
+            *(each for each in segments if any(map(str.isspace, text[each.start : each.end]))),
+        ):
             for found in self.patterns.find(each.shown):
                 yield replace(found, scan="codec", start=each.start, end=each.end, via=each.via)
-
-
-def _finding(entry: Entry, start: int, end: int, via: tuple[str, ...]) -> Finding:
-    return Finding(entry.target, "codec", entry.part, start, end, fact=entry.fact, via=via)
 
 
 class CodecScan:
@@ -260,8 +273,8 @@ class CodecScan:
         """Whether the tail's first word began in text that is gone."""
         self._initials = ""
         """The first letters of the words before the tail."""
-        self._firsts = _Firsts(codecs)
-        self._seen: set[tuple[object, ...]] = set()
+        self._firsts = Firsts(codecs.acrostics)
+        self._seen: set[tuple[int, int, int, Part, int | None, tuple[str, ...]]] = set()
         self._looked = 0
         """How much of the tail was looked at the last time: while it is no more, nothing changes."""
         self._safe_to = 0
@@ -273,15 +286,27 @@ class CodecScan:
             return self._skip()
         findings, live = self._firsts.feed(text)
         progress = self._advance(closed=False)
+        if not findings and live >= progress.safe_to:
+            return progress
         return Progress([*findings, *progress.findings], min(live, progress.safe_to))
 
     def close(self, reason: Close) -> Progress:
-        """End the text; where it was cut short, a literal that had begun in a code is reported as a prefix."""
+        """End the text; where it was cut short, a literal that had begun in a code is a prefix."""
         if self._codecs.empty:
             return self._skip()
+        if not self._tail:
+            return Progress((), self._base)
         prefix = self._prefix() if reason == "length" else []
         progress = self._advance(closed=True)
         return Progress([*progress.findings, *prefix], self._base)
+
+    def whole(self, text: str) -> list[Finding]:
+        """Feed and close in one look."""
+        if self._codecs.empty:
+            return []
+        findings, _ = self._firsts.feed(text)
+        self._tail = text
+        return [*findings, *self._advance(closed=True).findings]
 
     def _skip(self) -> Progress:
         self._base += len(self._tail)
@@ -297,14 +322,14 @@ class CodecScan:
         folded = fold(text, closed=closed)
         steps = shape(folded.text)
         look = codecs.look(text, folded, steps, closed=closed, glued=self._glued)
-        self._look_at_words(look, text, folded, steps)
+        initials = self._look_at_words(look, folded)
         total = self._base + len(self._tail)
         findings = self._fresh(look.findings)
         if closed:
             self._tail, self._base = "", total
             return Progress(findings, total)
         self._safe_to = self._base + look.undecided
-        self._looked = decided - self._drop(text, folded, steps, look.undecided)
+        self._looked = decided - self._drop(text, folded, initials, look.undecided)
         return Progress(findings, self._safe_to)
 
     def _decided(self) -> int:
@@ -312,21 +337,21 @@ class CodecScan:
         start = len(self._tail.rstrip(_OPEN))
         return start + (len(self._tail) - start) // MAX_RUN * MAX_RUN
 
-    def _look_at_words(self, look: Look, text: str, folded: Folded, steps: str) -> None:
-        acrostics = self._codecs.acrostics["words"]
-        if not acrostics.max_letters:
-            return
-        before = len(self._initials)
-        found, live = acrostics.look(self._initials + _initials(folded.text, steps, self._glued))
-        if not found and live is None:
-            return
-        places = _places(folded, steps, self._glued)
+    def _look_at_words(self, look: Look, folded: Folded) -> str:
+        """Look for a name in the first letters of the words, and return these."""
+        words = self._codecs.acrostics["words"]
+        if not words.max_letters:
+            return ""
+        initials = _initials(folded, self._glued)
+        before = len(self._initials) - self._glued
+        found, live = words.look(self._initials + initials)
         for head, end, entry in found:
-            if end > before and head >= before:
-                span = places[head - before], places[end - 1 - before] + 1
-                look.findings.append(_finding(entry, *span, ("acrostic of words",)))
-        if live is not None and live >= before:
-            look.hold(places[live - before])
+            if head >= before + self._glued:
+                span = folded.spans[head - before][0], folded.spans[end - 1 - before][0] + 1
+                look.findings.append(entry.finding("codec", *span, ("acrostic of words",)))
+        if live is not None and live >= before + self._glued:
+            look.hold(folded.spans[live - before][0])
+        return initials
 
     def _fresh(self, findings: Sequence[Finding]) -> list[Finding]:
         fresh = []
@@ -338,29 +363,29 @@ class CodecScan:
                 fresh.append(placed)
         return fresh
 
-    def _drop(self, text: str, folded: Folded, steps: str, undecided: int) -> int:
+    def _drop(self, text: str, folded: Folded, initials: str, undecided: int) -> int:
         """Forget what is decided, but not the word that is still open; return how much that is."""
         cut = undecided
         if folded.text[-1] != " ":
             cut = min(cut, folded.spans[-1][0])
-        if cut == len(text):
-            self._initials += _initials(folded.text, steps, self._glued)
-        elif cut:
-            places = _places(folded, steps, self._glued)
-            count = sum(place < cut for place in places)
-            self._initials += _initials(folded.text, steps, self._glued)[:count]
-        self._initials = self._initials[-self._codecs.acrostics["words"].max_letters :]
-        if cut:
-            self._glued = " " not in fold(f"{text[cut - 1]}x").text.strip() if text[cut - 1].isalnum() else False
-            self._tail = self._tail[cut:]
-            self._base += cut
-            self._seen = {key for key in self._seen if key[0] >= self._base}  # type: ignore[operator]
+        if not cut:
+            return 0
+        if initials:
+            if cut < len(text):
+                initials = initials[: bisect_left(folded.spans, (cut, 0)) - self._glued]
+            self._initials = (self._initials + initials)[-self._codecs.acrostics["words"].max_letters :]
+        before = text[cut - 1]
+        self._glued = before.isalnum() and " " not in fold(f"{before}x").text.strip()
+        self._tail = self._tail[cut:]
+        self._base += cut
+        if self._seen:
+            self._seen = {key for key in self._seen if key[0] >= self._base}
         if len(self._tail) > OVERRUN * self._codecs.max_chars:
             raise ScanError("a code has gone on for longer than any text needs")
         return cut
 
     def _prefix(self) -> list[Finding]:
-        """Find a literal that had begun in a code: a whole word and the beginning of the next, as in clear."""
+        """Find what had begun in a code: a whole word and the beginning of the next, as in clear."""
         codecs, text = self._codecs, self._tail
         folded = fold(text)
         segments = codecs._segments(text, folded, (), closed=True)[0].found
@@ -375,75 +400,13 @@ class CodecScan:
                 return [Finding(-1, "codec", Part.PREFIX, self._base + place[0], self._base + place[1])]
         last = segments[-1]
         letters = fold(last.shown).text.replace(" ", "")
-        begun = codecs.glued.live(letters) if last.end >= len(text.rstrip()) else None
+        begun = codecs.glued.look(letters)[1] if last.end >= len(text.rstrip()) else None
         if begun is not None and len(letters) - begun >= MIN_GLUED:
             return [Finding(-1, "codec", Part.PREFIX, self._base + last.start, self._base + last.end)]
         return []
 
 
-class _Firsts:
-    """The first letters of lines and of sentences, as they come."""
-
-    def __init__(self, codecs: Codecs) -> None:
-        self._acrostics = [codecs.acrostics[kind] for kind in ("lines", "sentences")]
-        self._pending = "\n"
-        """What stands behind the last end of a line or sentence, where no letter has come yet."""
-        self._length = 0
-        self._rows: list[tuple[str, list[int]]] = [("", []), ("", [])]
-        self._live: list[int | None] = [None, None]
-
-    def feed(self, text: str) -> tuple[list[Finding], int]:
-        """Take more text; return what is found and where the frontier is."""
-        findings: list[Finding] = []
-        base = self._length - len(self._pending)
-        shown = self._pending + text
-        self._length += len(text)
-        fresh: list[list[int]] = [[], []]
-        for match in _STARTS.finditer(shown):
-            place = base + match.start(1)
-            fresh[1].append(place)
-            if "\n" in match.group():
-                fresh[0].append(place)
-        waiting = _WAITING.search(shown, max(0, len(shown) - 64))
-        self._pending = shown[waiting.start() :] if waiting else ""
-        for number, acrostics in enumerate(self._acrostics):
-            if fresh[number] and acrostics.max_letters:
-                letters = [shown[place - base] for place in fresh[number]]
-                findings += self._extend(number, acrostics, letters, fresh[number])
-        live = min((each for each in self._live if each is not None), default=self._length)
-        return findings, live
-
-    def _extend(
-        self, number: int, acrostics: Acrostics, letters: Sequence[str], places: Sequence[int]
-    ) -> Iterator[Finding]:
-        row, before = self._rows[number]
-        known = len(row)
-        row += "".join((letter.lower() if letter.isascii() else fold(letter).text.strip()[:1] or ".") for letter in letters)
-        before = [*before, *places]
-        found, live = acrostics.look(row)
-        for head, end, entry in found:
-            if end > known:
-                yield _finding(entry, before[head], before[end - 1] + 1, (f"acrostic of {acrostics.kind}",))
-        self._live[number] = None if live is None else before[live]
-        keep = max(0, len(row) - acrostics.max_letters)
-        self._rows[number] = row[keep:], before[keep:]
-
-
-_STARTS = re.compile(r"(?:\n|(?<=[.!?…])[\"'”’)\]*_]{0,3}\s)[\W\d_]{0,40}([^\W\d_])")
-_WAITING = re.compile(r"(?:\n|[.!?…][\"'”’)\]*_]{0,3}\s)[\W\d_]{0,40}\Z|[.!?…][\"'”’)\]*_]{0,3}\Z")
-
-
-def _initials(folded: str, steps: str, glued: bool) -> str:
-    """Return the first letters of the words that begin with one of a to z."""
-    if not folded.isascii():
-        letters = "".join(folded[at + 1] for at, step in enumerate(steps) if step == "^")
-    else:
-        marks = np.frombuffer(steps.encode("latin-1"), np.uint8) == 94
-        letters = np.frombuffer(folded.encode("ascii"), np.uint8)[1:][marks].tobytes().decode("ascii")
-    return letters[1:] if glued and steps[:1] == "^" else letters
-
-
-def _places(folded: Folded, steps: str, glued: bool) -> list[int]:
-    """Return where the words of `_initials` start in the original."""
-    places = [folded.spans[folded.word_at(at + 1)][0] for at, step in enumerate(steps) if step == "^"]
-    return places[1:] if glued and steps[:1] == "^" else places
+def _initials(folded: Folded, glued: bool) -> str:
+    """Return the first characters of the words of a text."""
+    letters = "".join([word[0] for word in folded.text.split()])
+    return letters[1:] if glued else letters

@@ -12,13 +12,16 @@ less than `HELD` times an initial, at least `MIN_HEAD` letters.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from math import prod
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from operator import mul
 
 import ahocorasick
 
+from guards.base import Finding
 from guards.literal import Entry, Literals
+from policies.text import fold
 
 MIN_LETTERS = 5
 MIN_HEAD = 4
@@ -29,8 +32,8 @@ MAX_STEP = 600
 _FREQUENCY = dict(
     zip(
         "abcdefghijklmnopqrstuvwxyz",
-        (.117, .045, .052, .032, .028, .04, .02, .055, .073, .01, .01, .027, .044, .024, .063, .043, .01, .028,
-         .078, .167, .015, .01, .067, .01, .016, .01),
+        (.117, .045, .052, .032, .028, .04, .02, .055, .073, .01, .01, .027, .044,
+         .024, .063, .043, .01, .028, .078, .167, .015, .01, .067, .01, .016, .01),
         strict=True,
     )
 )  # fmt: skip
@@ -38,43 +41,32 @@ _FREQUENCY = dict(
 KINDS = {"lines": (1e-5, 2e-3), "sentences": (1e-5, 2e-3), "words": (1e-7, 1e-5)}
 """Kinds of initials, each with its RATE and HELD: how often chance may make up a literal, or a head, at one
 initial, over all literals together."""
-_START = re.compile(r"(?:\n|(?<=[.!?…])[\"'”’)\]*_]{0,3}\s)[\W\d_]{0,40}([^\W\d_])")
-_UNDECIDED = re.compile(r"(?:\n|[.!?…][\"'”’)\]*_]{0,3}(?:\s|\Z))[\W\d_]{0,40}\Z|[.!?…][\"'”’)\]*_]{0,3}\Z")
 
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What a string of initials is: literals that are complete, and whether it is a head."""
-
-    entries: tuple[Entry, ...]
-    head: bool
-    length: int
+_STARTS = re.compile(r"[\n.!?…](?:(?<=\n)|[\"'”’)\]*_]{0,3}\s)[\W\d_]{0,40}([^\W\d_])")
+_WAITING = re.compile(r"(?:\n|[.!?…][\"'”’)\]*_]{0,3}\s)[\W\d_]{0,40}\Z|[.!?…][\"'”’)\]*_]{0,3}\Z")
 
 
 class Acrostics:
     """The literals that are long enough to be looked for in one kind of initials; immutable."""
 
-    def __init__(self, literals: Literals, kind: str) -> None:
+    def __init__(
+        self, literals: Mapping[str, tuple[Entry, ...]], chances: Mapping[str, list[float]], kind: str
+    ) -> None:
+        """`literals`: without spaces; `chances`: of each, how often chance makes up its first letters."""
         self.kind = kind
-        rate, held = KINDS[kind]
-        found = {literal.replace(" ", ""): entries for literal, entries in literals.items()}
-        count = max(len(found), 1)
-        entries: dict[str, tuple[Entry, ...]] = {}
-        self._heads: dict[str, int] = {}
-        """How long the head of each literal is."""
-        for glued, each in found.items():
-            if not MIN_LETTERS <= len(glued) <= MAX_LETTERS or not set(glued) <= _FREQUENCY.keys():
-                continue
-            if _chance(glued) * count <= rate:
-                entries[glued] = each
+        rate, held = (share / max(len(literals), 1) for share in KINDS[kind])
+        begun: dict[str, list[tuple[str, tuple[Entry, ...]]]] = {}
+        self.max_letters = 0
+        for glued, chance in chances.items():
+            if chance[-1] <= rate:
                 sizes = range(MIN_HEAD, len(glued))
-                self._heads[glued] = next((k for k in sizes if _chance(glued[:k]) * count <= held), len(glued) - 1)
-        heads = {glued[:size] for glued, size in self._heads.items()}
+                size = next((size for size in sizes if chance[size - 1] <= held), len(glued) - 1)
+                begun.setdefault(glued[:size], []).append((glued, literals[glued]))
+                self.max_letters = max(self.max_letters, len(glued))
         self._automaton = ahocorasick.Automaton()
-        for key in entries.keys() | heads:
-            self._automaton.add_word(key, _Known(entries.get(key, ()), key in heads, len(key)))
+        for head, some in begun.items():
+            self._automaton.add_word(head, (len(head), tuple(some)))
         self._automaton.make_automaton()
-        self.max_letters = max(map(len, entries), default=0)
 
     def look(self, initials: str) -> tuple[list[tuple[int, int, Entry]], int | None]:
         """Return (index of the head's last letter, index behind the end, what it is of) of what is found.
@@ -82,29 +74,75 @@ class Acrostics:
         And the index from which on a literal is live, if one is.
         """
         found: list[tuple[int, int, Entry]] = []
-        begun: list[tuple[int, int]] = []
-        if not self.max_letters:
-            return found, None
-        for last, known in self._automaton.iter(initials):
-            start = last + 1 - known.length
-            if known.head and len(initials) - start < self.max_letters:
-                begun.append((start, last))
-            if known.entries:
-                size = self._heads[initials[start : last + 1]]
-                found += [(start + size - 1, last + 1, entry) for entry in known.entries]
-        live = [last for start, last in begun if self._goes_on(initials[start:])]
-        return found, min(live, default=None)
-
-    def _goes_on(self, initials: str) -> bool:
-        return self._automaton.match(initials) and any(
-            len(key) > len(initials) for key in _some(self._automaton.keys(initials))
-        )
+        live: int | None = None
+        for last, (size, some) in self._automaton.iter(initials) if self.max_letters else ():
+            start = last + 1 - size
+            for glued, entries in some:
+                if initials.startswith(glued, start):
+                    found += [(last, start + len(glued), entry) for entry in entries]
+                elif len(initials) - start < len(glued) and glued.startswith(initials[start:]):
+                    live = last if live is None else min(live, last)
+        return found, live
 
 
-def _some(keys: Iterator[str]) -> Iterator[str]:
-    for _, key in zip(range(2), keys, strict=False):
-        yield key
+def acrostics(literals: Literals) -> dict[str, Acrostics]:
+    """Return what is looked for in each kind of initials."""
+    found = {literal.replace(" ", ""): entries for literal, entries in literals.items()}
+    chances = {
+        glued: list(accumulate(map(_FREQUENCY.__getitem__, glued), mul))
+        for glued in found
+        if MIN_LETTERS <= len(glued) <= MAX_LETTERS and glued.isascii() and glued.isalpha()
+    }
+    return {kind: Acrostics(found, chances, kind) for kind in KINDS}
 
 
-def _chance(letters: str) -> float:
-    return prod(_FREQUENCY[letter] for letter in letters)
+_NOWHERE = sys.maxsize
+
+
+class Firsts:
+    """The first letters of lines and of sentences, as they come."""
+
+    def __init__(self, acrostics: Mapping[str, Acrostics]) -> None:
+        self._acrostics = [acrostics["lines"], acrostics["sentences"]]
+        self._pending = "\n"
+        """What stands behind the last end of a line or sentence, where no letter has come yet."""
+        self._length = 0
+        self._rows: list[tuple[str, list[int]]] = [("", []), ("", [])]
+        self._live = [_NOWHERE, _NOWHERE]
+
+    def feed(self, text: str) -> tuple[list[Finding], int]:
+        """Take more text; return what is found and where the frontier is."""
+        findings: list[Finding] = []
+        base = self._length - len(self._pending)
+        shown = self._pending + text
+        self._length += len(text)
+        found = list(_STARTS.finditer(shown))
+        waiting = _WAITING.search(shown, max(0, len(shown) - 64))
+        self._pending = shown[waiting.start() :] if waiting else ""
+        if found:
+            places = [match.start(1) for match in found]
+            lines = [match.start(1) for match in found if "\n" in match.group()]
+            for number, each in enumerate((lines, places)):
+                if each and self._acrostics[number].max_letters:
+                    findings += self._extend(number, [shown[at] for at in each], [base + at for at in each])
+        return findings, min([self._length, *self._live])
+
+    def _extend(self, number: int, letters: Sequence[str], places: Sequence[int]) -> Iterator[Finding]:
+        known = self._acrostics[number]
+        row, before = self._rows[number]
+        length = len(row)
+        before = list(before)
+        for letter, place in zip(letters, places, strict=True):
+            if before and place - before[-1] > MAX_STEP:
+                row, before = f"{row}.", [*before, place]
+            row += letter.lower() if letter.isascii() else fold(letter).text.strip()[:1] or "."
+            before.append(place)
+        found, live = known.look(row)
+        for head, end, entry in found:
+            if end > length:
+                yield entry.finding(
+                    "codec", before[head], before[end - 1] + 1, (f"acrostic of {known.kind}",)
+                )
+        self._live[number] = _NOWHERE if live is None else before[live]
+        keep = max(0, len(row) - known.max_letters)
+        self._rows[number] = row[keep:], before[keep:]

@@ -1,4 +1,4 @@
-"""Letters written one by one: spaced or a line each, Morse, the spelling alphabet, numbers that stand for them.
+"""Letters written one by one: spaced, a line each, Morse, the spelling alphabet, numbers for letters.
 
 Each code is read as runs of `Letter`s, each with its place.  The letters of a run are searched without spaces
 (`Glued`), since nobody says where a word ends; a run is also read as text, for what is coded twice.
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import ahocorasick
 
-from guards.codecs_shapes import NATO, Shaped, no_beginnings
+from guards.codecs_shapes import NATO, Shaped
 from guards.literal import Entry, Literals
 from policies.text import Folded, fold
 
@@ -27,7 +27,8 @@ MIN_RUN = 4
 
 _MORSE = dict(
     zip(
-        ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --.. "
+        ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- "
+        "--.. "
         "----- .---- ..--- ...-- ....- ..... -.... --... ---.. ----. .-.- .--.- ---. ..-- ..-..".split(),
         [*"abcdefghijklmnopqrstuvwxyz0123456789", "ae", "a", "o", "u", "e"],
         strict=True,
@@ -37,7 +38,9 @@ _MARKS = str.maketrans("·•∙⋅*–—−_", ".....----", "")
 _MORSE_GROUP = re.compile(r"(?<![^\s/|])[.·•∙⋅*\-–—−_]{1,7}(?![^\s/|])")
 _MORSE_GAP = re.compile(r"[\s/|]{1,8}")
 # One character of a script that puts spaces between words.
-_ALONE = r"[^ \u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+_ALONE = (
+    r"[^ \u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
 _SINGLE = re.compile(rf"(?<= ){_ALONE}(?: {_ALONE})*(?= )")
 _SPACED = re.compile(r"[^\W\d] [^\W\d] [^\W\d]")
 _NUMBER = re.compile(r"(?<![\w.])(0[xXoObB])?([0-9A-Fa-f]{1,8})(?!\w)")
@@ -91,27 +94,33 @@ class Glued:
                 if shown != glued or not via:
                     each = found.setdefault(shown, {})
                     each.update(((entry, via), None) for entry in entries)
+        begun: dict[str, list[tuple[str, tuple[tuple[Entry, tuple[str, ...]], ...]]]] = {}
+        for shown, each in found.items():
+            begun.setdefault(shown[:MIN_GLUED], []).append((shown, tuple(each)))
         self._automaton = ahocorasick.Automaton()
-        for key, each in found.items():
-            self._automaton.add_word(key, (len(key), tuple(each)))
+        for head, some in begun.items():
+            self._automaton.add_word(head, tuple(some))
         self._automaton.make_automaton()
         self.max_chars = max(map(len, found), default=0)
-        self._final = no_beginnings(found)
 
-    def matches(self, letters: str) -> Iterator[tuple[int, int, Entry, tuple[str, ...]]]:
-        """Yield (start, end, what it is of, how it was turned) of every literal in a string of letters."""
-        if self._automaton:
-            for last, (length, each) in self._automaton.iter(letters):
-                for entry, via in each:
-                    yield last + 1 - length, last + 1, entry, via
+    def look(self, letters: str) -> tuple[list[tuple[int, int, Entry, tuple[str, ...]]], int | None]:
+        """Return (start, end, what it is of, how it was turned) of every literal in a string of letters.
 
-    def live(self, letters: str) -> int | None:
-        """Return the first position from which on the letters may still become a longer literal."""
-        for at in range(max(0, len(letters) - self.max_chars), len(letters)):
-            tail = letters[at:]
-            if self._automaton.match(tail) and tail not in self._final:
-                return at
-        return None
+        And the first position from which on the letters may still become one.
+        """
+        found: list[tuple[int, int, Entry, tuple[str, ...]]] = []
+        if not self._automaton:
+            return found, None
+        short = range(max(0, len(letters) - MIN_GLUED + 1), len(letters))
+        live = [at for at in short if self._automaton.match(letters[at:])]
+        for last, some in self._automaton.iter(letters):
+            start = last + 1 - MIN_GLUED
+            for shown, each in some:
+                if letters.startswith(shown, start):
+                    found += [(start, start + len(shown), entry, via) for entry, via in each]
+                elif len(letters) - start < len(shown) and shown.startswith(letters[start:]):
+                    live.append(start)
+        return found, min(live, default=None)
 
 
 def has_singles(folded: str) -> bool:
@@ -150,7 +159,9 @@ def morse(text: str, *, closed: bool) -> Iterator[Run]:
             letters = []
         letters.append(Letter(shown, *match.span()))
     if letters:
-        open_ = not closed and (letters[-1].end == len(text) or bool(_MORSE_GAP.fullmatch(text, letters[-1].end)))
+        open_ = not closed and (
+            letters[-1].end == len(text) or bool(_MORSE_GAP.fullmatch(text, letters[-1].end))
+        )
         if len(letters) >= MIN_RUN or open_:
             yield _run("Morse", letters, text, open_=open_, whole=True)
 
@@ -183,7 +194,9 @@ class _Sign(NamedTuple):
 
 def _binary(sign: _Sign) -> int | None:
     digits = sign.digits
-    return int(digits, 2) if len(digits) in (7, 8) and not digits.strip("01") and sign.prefix != "0x" else None
+    return (
+        int(digits, 2) if len(digits) in (7, 8) and not digits.strip("01") and sign.prefix != "0x" else None
+    )
 
 
 def _hex(sign: _Sign) -> int | None:
@@ -214,13 +227,14 @@ _NUMBERS: Sequence[tuple[str, Callable[[_Sign], int | None], bool]] = (
     ("octal codes", _octal, True),
     ("numbers of letters", _place_in_alphabet, False),
 )
-"""Each code of numbers: its name, what a number says in it, and whether its first numbers tell it from others."""
+"""Each code of numbers: its name, what a number says in it, and whether its first numbers give it away."""
 
 
 def numbers(text: str, *, closed: bool, whole: bool) -> Iterator[Run]:
     """Yield the runs of numbers that may stand for letters; `whole`: hold each of them back as a whole."""
     signs = [
-        _Sign((match.group(1) or "").lower(), match.group(2), *match.span()) for match in _NUMBER.finditer(text)
+        _Sign((match.group(1) or "").lower(), match.group(2), *match.span())
+        for match in _NUMBER.finditer(text)
     ]
     rows: list[list[_Sign]] = []
     for sign in signs:
@@ -242,7 +256,7 @@ def numbers(text: str, *, closed: bool, whole: bool) -> Iterator[Run]:
 def _coded(
     row: Sequence[_Sign], goes_on: bool, meaning: Callable[[_Sign], int | None]
 ) -> Iterator[tuple[list[Letter], bool]]:
-    """Yield the letters of each run in a row of numbers that means something in one code, and if it is open."""
+    """Yield the letters of each run of numbers that mean something in one code, and whether it is open."""
     codes: list[tuple[int, int, int]] = []
     for number, sign in enumerate([*row, None]):
         code = None if sign is None else meaning(sign)
@@ -278,7 +292,9 @@ def _run(via: str, letters: Sequence[Letter], text: str, *, open_: bool, whole: 
     spoken = [letters[0].shown]
     for before, letter in zip(letters, letters[1:], strict=False):
         gap = text[before.end : letter.start]
-        if spaced and (_WORD_GAP.search(gap) if via != "spaced letters" else len(gap.strip(".,-_ ")) or "  " in gap):
+        if spaced and (
+            _WORD_GAP.search(gap) if via != "spaced letters" else len(gap.strip(".,-_ ")) or "  " in gap
+        ):
             spoken.append(" ")
         spoken.append(letter.shown)
     return Run(via, letters, "".join(spoken), open_, whole)

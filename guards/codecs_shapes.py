@@ -5,17 +5,17 @@ text is therefore turned into the string of its steps, its *shape*, and one Aho-
 shapes of the literals finds all 25 shifts in one pass.  The mirrored shape is atbash; backwards, word by word
 backwards and pig Latin are further forms.  What is found is then compared letter by letter.
 
-How often chance does it: letters of English text agree by chance with a rate of 0.066 (the sum of their squared
-frequencies), so a word of L letters is taken for another one under one of n alphabets at most n * 0.066**L
-times: 25 shifts and 8 letters give 9e-9 a word, one alphabet and 6 letters 8e-8.  `MIN_SHIFTED` and
+How often chance does it: letters of English text agree by chance with a rate of 0.066 (the sum of their
+squared frequencies), so a word of L letters is taken for another one under one of n alphabets about
+n * 0.066**L times: 25 shifts and 8 letters give 9e-9 a word, one alphabet and 6 letters 8e-8.  `MIN_SHIFTED` and
 `MIN_KNOWN` are those lengths; a single word that ordinary sentences hold ('drawer') is no reversed name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from string import ascii_lowercase
+from typing import NamedTuple
 
 import ahocorasick
 import numpy as np
@@ -54,6 +54,7 @@ for _step in range(34, 60):
 _SHIFTS = [str.maketrans(ascii_lowercase, ascii_lowercase[by:] + ascii_lowercase[:by]) for by in range(26)]
 _MIRROR = str.maketrans(ascii_lowercase, ascii_lowercase[::-1])
 _VOWELS = frozenset("aeiou")
+_LETTERS = frozenset(ascii_lowercase)
 
 
 def shape(folded: str) -> str:
@@ -70,15 +71,7 @@ def shape(folded: str) -> str:
     return (places[1:] - places[:-1]).tobytes().translate(_STEPS).decode("latin-1")
 
 
-def no_beginnings(keys: Iterable[str]) -> frozenset[str]:
-    """Return the keys that no other key begins with: once complete, they cannot grow."""
-    ordered = sorted(keys)
-    pairs = zip(ordered, [*ordered[1:], ""], strict=False)
-    return frozenset(key for key, after in pairs if not after.startswith(key))
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(NamedTuple):
     """One way in which a literal may be written, before any shift."""
 
     shown: str
@@ -92,8 +85,7 @@ class Form:
     letters: int
 
 
-@dataclass(frozen=True, slots=True)
-class Shaped:
+class Shaped(NamedTuple):
     """A form that stands in a folded text, at `[start, end)` of it, spaces included."""
 
     start: int
@@ -106,44 +98,59 @@ class Shapes:
     """The compiled shapes of a policy's literals and of the spelling alphabet; immutable."""
 
     def __init__(self, literals: Literals) -> None:
-        forms: dict[str, list[Form]] = {}
-        for literal, entries in literals.items():
-            for form in _forms(literal, entries):
-                forms.setdefault(shape(form.shown), []).append(form)
-        if forms:
-            for word in [*NATO, "x ray"]:
-                form = Form(f" {word} ", ("NATO letters",), (), 1, len(word))
-                forms.setdefault(shape(form.shown), []).append(form)
+        forms = [form for literal, entries in literals.items() for form in _forms(literal, entries)]
+        if literals.max_chars:
+            spelling = (Form(f" {word} ", ("NATO letters",), (), 1, len(word)) for word in [*NATO, "x ray"])
+            forms += spelling
+        steps = shape("".join(form.shown for form in forms))
+        begun: dict[str, list[Form]] = {}
+        at = 0
+        for form in forms:
+            size = len(form.shown)
+            begun.setdefault(steps[at : at + min(size - 1, _HEAD)], []).append(form)
+            at += size
         self._automaton = ahocorasick.Automaton()
-        for key, found in forms.items():
-            self._automaton.add_word(key, tuple(found))
+        for head, some in begun.items():
+            self._automaton.add_word(head, (len(head), tuple(some)))
         self._automaton.make_automaton()
-        self.max_chars = max(map(len, forms), default=0) + 1
+        self.max_chars = max((len(form.shown) for form in forms), default=0)
         """Longest form in folded characters."""
-        self._final = no_beginnings(forms)
 
-    def matches(self, folded: Folded, steps: str) -> Iterator[Shaped]:
-        """Yield every form in a text with the shape `steps`, in the order of their ends."""
+    def look(self, folded: Folded, steps: str) -> tuple[list[Shaped], int | None]:
+        """Return every form in a text with the shape `steps`, by where they start, and what is live.
+
+        That is the index of the first word from which on the text may still become a form.
+        """
         if not self._automaton:
-            return
+            return [], None
         text = folded.text
-        for last, forms in self._automaton.iter(steps):
+        found: list[Shaped] = []
+        live = [at for at in _spaces(text, _HEAD) if self._automaton.match(steps[at:])]
+        for last, (size, forms) in self._automaton.iter(steps):
+            start = last + 1 - size
             for form in forms:
-                start, end = last + 2 - len(form.shown), last + 2
-                via = _via(form, text[start:end])
-                if via is not None:
-                    yield Shaped(start, end, form, via)
+                shown = text[start : start + len(form.shown)]
+                via = _via(form, shown)
+                if via is None:
+                    continue
+                if len(shown) == len(form.shown):
+                    found.append(Shaped(start, start + len(shown), form, via))
+                else:
+                    live.append(start)
+        found.sort(key=lambda each: each.start)
+        return found, folded.word_at(min(live) + 1) if live else None
 
-    def live(self, folded: Folded, steps: str) -> int | None:
-        """Return the index of the first word from which on the text may still become a longer form."""
-        text = folded.text
-        at, end = text.find(" ", max(0, len(text) - self.max_chars)), len(text) - 1
-        while 0 <= at < end:
-            tail = steps[at:]
-            if self._automaton.match(tail) and tail not in self._final:
-                return folded.word_at(at + 1)
-            at = text.find(" ", at + 1)
-        return None
+
+_HEAD = 9
+"""Steps of a form that the automaton knows; what goes on alike is compared as it stands."""
+
+
+def _spaces(text: str, size: int) -> Iterator[int]:
+    """Yield where a word begins of which fewer than `size` steps are there."""
+    at = text.find(" ", max(0, len(text) - size))
+    while 0 <= at < len(text) - 1:
+        yield at
+        at = text.find(" ", at + 1)
 
 
 def turns(text: str, via: str) -> Iterator[str]:
@@ -160,22 +167,25 @@ def turns(text: str, via: str) -> Iterator[str]:
 
 
 def _forms(literal: str, entries: tuple[Entry, ...]) -> Iterable[Form]:
-    letters = sum(char in ascii_lowercase for char in literal)
-    if sum(char != " " for char in literal) < MIN_KNOWN:
+    glued = literal.replace(" ", "")
+    if len(glued) < MIN_KNOWN:
         return
-    backwards = literal[::-1]
-    by_word = f" {' '.join(word[::-1] for word in literal.split())} "
+    letters = len(glued) if glued.isascii() and glued.isalpha() else sum(map(_LETTERS.__contains__, glued))
+    words = literal.split()
     shown: dict[str, tuple[str, ...]] = {literal: ()}
     if letters >= MIN_KNOWN:
         shown.setdefault(literal.translate(_MIRROR), ("atbash",))
-    shown.setdefault(backwards, ("reversed",))
-    shown.setdefault(by_word, ("reversed",))
-    if letters >= MIN_KNOWN and literal.isascii():
-        for tail in ("way", "yay", "ay"):
-            words = (_pig_latin(word, tail) for word in literal.split())
-            shown.setdefault(f" {' '.join(words)} ", ("pig Latin",))
+    shown.setdefault(literal[::-1], ("reversed",))
+    if len(words) > 1:
+        shown.setdefault(f" {' '.join(word[::-1] for word in words)} ", ("reversed",))
+    if letters >= MIN_KNOWN:
+        tails = ("way", "yay", "ay") if any(word[0] in _VOWELS for word in words) else ("",)
+        for tail in tails:
+            shown.setdefault(f" {' '.join(_pig_latin(word, tail) for word in words)} ", ("pig Latin",))
     for form, via in shown.items():
-        first = next((at for at, char in enumerate(form) if char in ascii_lowercase), 0)
+        first = (
+            1 if form[1] in _LETTERS else next((at for at, char in enumerate(form) if char in _LETTERS), 0)
+        )
         yield Form(form, via, entries, first, letters)
 
 
@@ -187,9 +197,14 @@ def _pig_latin(word: str, tail: str) -> str:
 
 
 def _via(form: Form, shown: str) -> tuple[str, ...] | None:
-    """Return how the literal is read out of `shown`, or None where it is something else, or the literal."""
-    by = (ord(shown[form.first]) - ord(form.shown[form.first])) % 26 if form.letters else 0
-    if form.shown.translate(_SHIFTS[by]) != shown:
+    """Return how the literal is read out of `shown`, which may be the beginning of it.
+
+    None where it is something else, or the literal itself.
+    """
+    by = 0
+    if form.letters and form.first < len(shown):
+        by = (ord(shown[form.first]) - ord(form.shown[form.first])) % 26
+    if form.shown[: len(shown)].translate(_SHIFTS[by]) != shown:
         return None
     if not form.entries:
         return form.via if by == 0 else None
@@ -199,6 +214,7 @@ def _via(form: Form, shown: str) -> tuple[str, ...] | None:
         return None
     else:
         via = ("rot13" if by == 13 else f"Caesar {by}", *form.via)
-    if not via or " " not in shown[1:-1] and shown[1:-1] in ordinary_words():
+    whole = len(shown) == len(form.shown) and " " not in shown[1:-1]
+    if not via or whole and shown[1:-1] in ordinary_words():
         return None
     return via

@@ -1,8 +1,8 @@
 """Stretches of a text that are written in a code, and what they say: base64, hex, escapes and their like.
 
-A stretch that decodes to text becomes a `Segment`; `Decoded` is the text with its segments replaced, and the
-way back.  What does not decode to text (a hash, a picture, a word in CamelCase) is left alone.  One cheap look
-(`coded`) tells whether a text can hold any of this at all.
+A stretch that decodes to text becomes a `Segment`; `Decoded` is the text with its segments replaced, and
+the way back.  What does not decode to text (a hash, a picture, a word in CamelCase) is left alone.  One cheap
+look (`coded`) tells whether a text can hold any of this at all.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ _ESCAPED = re.compile(
     r"|(?:\\+(?:u[0-9A-Fa-f]{4}|u\{[0-9A-Fa-f]{1,6}\}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|[0-3][0-7]{2}))+"
     r"|U\+[0-9A-Fa-f]{4,6}(?:[ ,]{0,2}U\+[0-9A-Fa-f]{4,6}){0,200}"
 )
-_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})|\\+(?:u\{?|U\+?|x)([0-9A-Fa-f]+)|U\+([0-9A-Fa-f]+)|\\+([0-3][0-7]{2})")
+_ESCAPE = re.compile(
+    r"%([0-9A-Fa-f]{2})|\\+(?:u\{?|U\+?|x)([0-9A-Fa-f]+)|U\+([0-9A-Fa-f]+)|\\+([0-3][0-7]{2})"
+)
 _ESCAPE_NAMES = {"%": "URL", "&": "HTML entities", "\\": "escapes", "U": "Unicode escapes"}
 
 _LEET = {ord(char): plain for char, plain in zip("034578@$€69!|1", "oeastbaseggiii", strict=True)}

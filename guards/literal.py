@@ -32,6 +32,10 @@ class Entry:
     target: int
     fact: int | None = None
 
+    def finding(self, scan: str, start: int, end: int, via: tuple[str, ...] = ()) -> Finding:
+        """Return the finding of it at `[start, end)`."""
+        return Finding(self.target, scan, self.part, start, end, fact=self.fact, via=via)
+
 
 class Literals:
     """The compiled literals of a policy; immutable, shared by every exchange under it."""

@@ -1,10 +1,10 @@
 """Letters that look like Latin ones: what `policies.text.fold` reads them as.
 
-From the confusables of Unicode Technical Standard #39, version 13.0 (Copyright Unicode, Inc., under the Unicode
-License; https://www.unicode.org/license.txt): every letter whose prototype is one or two Latin letters and that no
-decomposition of Unicode leads to.  Left out are scripts whose readers would lose letters by it (Arabic, Hebrew,
-those of South and South-East Asia, Chinese and Japanese) and letters of which capital and small form look like
-different ones.  Keys are folded already.
+From the confusables of Unicode Technical Standard #39, version 13.0 (Copyright Unicode, Inc., under the
+Unicode License; https://www.unicode.org/license.txt): every letter whose prototype is one or two Latin
+letters and that no decomposition of Unicode leads to.  Left out are scripts whose readers would lose letters
+by it (Arabic, Hebrew, those of South and South-East Asia, Chinese and Japanese) and letters of which capital
+and small form look like different ones.  Keys are folded already.
 """
 
 from __future__ import annotations

@@ -35,7 +35,8 @@ def caesar(text: str, by: int) -> str:
 
 def atbash(text: str) -> str:
     return "".join(
-        chr(219 - ord(char)) if char.islower() else chr(155 - ord(char)) if char.isupper() else char for char in text
+        chr(219 - ord(char)) if char.islower() else chr(155 - ord(char)) if char.isupper() else char
+        for char in text
     )
 
 
@@ -44,7 +45,9 @@ def lines(text: str, width: int) -> str:
 
 
 def pig_latin(text: str) -> str:
-    return " ".join(word + "way" if word[0] in "AEIOU" else word[1:] + word[0] + "ay" for word in text.split())
+    return " ".join(
+        word + "way" if word[0] in "AEIOU" else word[1:] + word[0] + "ay" for word in text.split()
+    )
 
 
 def morse(text: str) -> str:
@@ -73,7 +76,9 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "base64, url-safe": lambda text: base64.urlsafe_b64encode(f"ÿþ? {text} ÿþ?".encode()).decode(),
     "base64, unpadded": lambda text: base64_of(text).rstrip("="),
     "base64, a token a word": lambda text: " ".join(map(base64_of, text.split())),
-    "base64, wrapped": lambda text: lines(base64_of(f"They say here, by the sea, that it is {text}, and so on."), 64),
+    "base64, wrapped": lambda text: lines(
+        base64_of(f"They say here, by the sea, that it is {text}, and so on."), 64
+    ),
     "base64, wrapped narrowly": lambda text: lines(base64_of(f"it is {text}, yes"), 10),
     "base64, of UTF-16": lambda text: base64.b64encode(text.encode("utf-16-le")).decode(),
     "base32": lambda text: base64.b32encode(text.encode()).decode(),
@@ -96,7 +101,9 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "Caesar 20": lambda text: caesar(text, 20),
     "atbash": atbash,
     "leet": lambda text: text.translate(str.maketrans("oOaei", "00431")),
-    "leet, 1 for l": lambda text: text.translate(str.maketrans("lras", "1r@$")) if "l" in text else text.replace("e", "3"),
+    "leet, 1 for l": lambda text: (
+        text.translate(str.maketrans("lras", "1r@$")) if "l" in text else text.replace("e", "3")
+    ),
     "reversed": lambda text: text[::-1],
     "reversed, each word": lambda text: " ".join(word[::-1] for word in text.split()),
     "spaced": " ".join,

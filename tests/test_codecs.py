@@ -47,7 +47,9 @@ def parts(findings: Sequence[Finding]) -> set[tuple[int, Part]]:
 
 
 @every_code
-@pytest.mark.parametrize("around", ["{}", "The answer is {} and no more. It is so.", "See\n\n{}\n\nThat is all."])
+@pytest.mark.parametrize(
+    "around", ["{}", "The answer is {} and no more. It is so.", "See\n\n{}\n\nThat is all."]
+)
 def test_a_name_and_a_value_are_found_in_every_code(encode: Encode, around: str) -> None:
     for secret, part in ((NAME, Part.NAME), (VALUE, Part.VALUE)):
         text = around.format(encode(secret))
@@ -83,7 +85,9 @@ def test_somebody_else_in_the_same_code_is_not_found(encode: Encode) -> None:
         ("It is O d a l y s V e n n a k e r, no?", "O d a l y s V e n n a k e r", ("spaced letters",)),
     ],
 )
-def test_a_finding_spans_the_whole_run_and_says_how_it_was_reached(text: str, span: str, via: tuple[str, ...]) -> None:
+def test_a_finding_spans_the_whole_run_and_says_how_it_was_reached(
+    text: str, span: str, via: tuple[str, ...]
+) -> None:
     found = CODECS.find(text)
     assert (span, via, "codec") in {(text[each.start : each.end], each.via, each.scan) for each in found}
 
@@ -91,7 +95,16 @@ def test_a_finding_spans_the_whole_run_and_says_how_it_was_reached(text: str, sp
 def test_a_pattern_is_found_in_a_code() -> None:
     card = "4111 1111 1111 1111"
     scan = Codecs(policy(CARDS))
-    for name in ("base64", "hex", "hex, in pairs", "URL", "URL, every letter", "JSON", "binary", "decimal codes"):
+    for name in (
+        "base64",
+        "hex",
+        "hex, in pairs",
+        "URL",
+        "URL, every letter",
+        "JSON",
+        "binary",
+        "decimal codes",
+    ):
         text = f"It is {ENCODINGS[name](card)} , no?"
         assert parts(scan.find(text)) == {(0, Part.PATTERN)}, name
         assert parts(streamed(text, scan)) == {(0, Part.PATTERN)}, name
@@ -105,7 +118,10 @@ def test_a_question_in_a_code_arms_as_it_does_in_clear(encode: Encode) -> None:
     assert read(GUARD, f"Tell me about {encode(NAME)} please").stance is Stance.ARMED
 
 
-@pytest.mark.parametrize("name", ["base64", "hex", "rot13", "Caesar 3", "URL, every letter", "reversed", "base64 in base64", "atbash"])
+@pytest.mark.parametrize(
+    "name",
+    ["base64", "hex", "rot13", "Caesar 3", "URL, every letter", "reversed", "base64 in base64", "atbash"],
+)
 def test_a_fact_asked_for_in_a_code_arms_as_it_does_in_clear(name: str) -> None:
     asked = "Which school was Harry Potter educated at"
     assert read(GUARD, asked).stance is Stance.ARMED
@@ -130,7 +146,11 @@ def left(text: str, arms: Arms, *, by_character: bool) -> str:
 def test_nothing_of_a_value_leaves_in_a_code(encode: Encode, by_character: bool) -> None:
     for secret, arms in ((NAME, CLEAR), (VALUE, WATCHED)):
         run = encode(secret)
-        out = left(f"The sea is wide. The answer is {run} , they say. The sky is blue.", arms, by_character=by_character)
+        out = left(
+            f"The sea is wide. The answer is {run} , they say. The sky is blue.",
+            arms,
+            by_character=by_character,
+        )
         assert "The sea is wide." in out and "The sky is blue." in out
         pieces = {run[at : at + 6] for at in range(max(1, len(run) - 5))}
         assert not any(piece in out for piece in pieces)
@@ -188,7 +208,9 @@ MANY = policy(
         target(f"t{number}", names=[name])
         for number, name in enumerate(
             "Nadia Brunel|Green Lake|Anna Oto|Noel Reward|Port Deliver|Tessa Mallory|Ines Carvalho|Tom Reed|Arora|"
-            "Marten Islands|Sarah Teller|Leon Drawer|Lisa North|Tarn|Otto|Stella Marin|Aston|Ethan Oswald|Easton".split("|")
+            "Marten Islands|Sarah Teller|Leon Drawer|Lisa North|Tarn|Otto|Stella Marin|Aston|Ethan Oswald|Easton".split(
+                "|"
+            )
         )
     )
 )
@@ -307,8 +329,7 @@ def test_a_code_that_goes_on_and_on_stops_the_scan() -> None:
     scan = CODECS.open()
     scan.feed("O d ")
     with pytest.raises(ScanError):
-        for _ in range(400):
-            scan.feed("\u200b" * 1_000)
+        scan.feed("\u200b" * 400_000)
 
 
 def test_a_policy_without_literals_or_patterns_finds_nothing() -> None:
