@@ -47,6 +47,7 @@ MIN_LEET = 4
 _OPEN = "".join(map(chr, range(33, 127))) + "·•∙⋅–—−"
 """Characters of which a token in a code may consist."""
 _MARK_AT_END = re.compile(r"[!|](?![A-Za-z0-9@$])")
+_LEET_LIKE = re.compile(r"[0-9@$€!|](?:(?<=[^\W\d].)|(?=[^\W\d]))")
 _STRETCH = re.compile(r"\S+")
 
 
@@ -215,6 +216,8 @@ class Codecs:
             look.hold(run.letters[numbers_[live]].start)
 
     def _look_at_leet(self, look: Look, text: str, *, closed: bool, glued: bool) -> None:
+        if _LEET_LIKE.search(text) is None:
+            return
         text = _MARK_AT_END.sub(" ", text)
         for table in LEET_VIEWS:
             shown = text.translate(table)
@@ -368,6 +371,8 @@ class CodecScan:
         cut = undecided
         if folded.text[-1] != " ":
             cut = min(cut, folded.spans[-1][0])
+        if len(self._tail) - cut > OVERRUN * self._codecs.max_chars:
+            raise ScanError("a code has gone on for longer than any text needs")
         if not cut:
             return 0
         if initials:
@@ -380,8 +385,6 @@ class CodecScan:
         self._base += cut
         if self._seen:
             self._seen = {key for key in self._seen if key[0] >= self._base}
-        if len(self._tail) > OVERRUN * self._codecs.max_chars:
-            raise ScanError("a code has gone on for longer than any text needs")
         return cut
 
     def _prefix(self) -> list[Finding]:

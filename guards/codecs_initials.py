@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from operator import mul
 
@@ -107,7 +107,8 @@ class Firsts:
         self._pending = "\n"
         """What stands behind the last end of a line or sentence, where no letter has come yet."""
         self._length = 0
-        self._rows: list[tuple[str, list[int]]] = [("", []), ("", [])]
+        self._rows = ["", ""]
+        self._places: list[list[int]] = [[], []]
         self._live = [_NOWHERE, _NOWHERE]
 
     def feed(self, text: str) -> tuple[list[Finding], int]:
@@ -116,33 +117,39 @@ class Firsts:
         base = self._length - len(self._pending)
         shown = self._pending + text
         self._length += len(text)
-        found = list(_STARTS.finditer(shown))
+        found = [(match.start(1), "\n" in match.group()) for match in _STARTS.finditer(shown)]
         waiting = _WAITING.search(shown, max(0, len(shown) - 64))
         self._pending = shown[waiting.start() :] if waiting else ""
-        if found:
-            places = [match.start(1) for match in found]
-            lines = [match.start(1) for match in found if "\n" in match.group()]
-            for number, each in enumerate((lines, places)):
-                if each and self._acrostics[number].max_letters:
-                    findings += self._extend(number, [shown[at] for at in each], [base + at for at in each])
-        return findings, min([self._length, *self._live])
+        for number, known in enumerate(self._acrostics):
+            at = [place for place, line in found if line or number]
+            if at and known.max_letters:
+                findings += self._extend(
+                    number, known, [shown[place] for place in at], [base + each for each in at]
+                )
+        return findings, min(self._length, *self._live)
 
-    def _extend(self, number: int, letters: Sequence[str], places: Sequence[int]) -> Iterator[Finding]:
-        known = self._acrostics[number]
-        row, before = self._rows[number]
+    def _extend(
+        self, number: int, known: Acrostics, letters: Sequence[str], places: Sequence[int]
+    ) -> Sequence[Finding]:
+        row, before = self._rows[number], self._places[number]
         length = len(row)
-        before = list(before)
         for letter, place in zip(letters, places, strict=True):
             if before and place - before[-1] > MAX_STEP:
-                row, before = f"{row}.", [*before, place]
+                row += "."
+                before.append(place)
             row += letter.lower() if letter.isascii() else fold(letter).text.strip()[:1] or "."
             before.append(place)
         found, live = known.look(row)
-        for head, end, entry in found:
-            if end > length:
-                yield entry.finding(
-                    "codec", before[head], before[end - 1] + 1, (f"acrostic of {known.kind}",)
-                )
         self._live[number] = _NOWHERE if live is None else before[live]
-        keep = max(0, len(row) - known.max_letters)
-        self._rows[number] = row[keep:], before[keep:]
+        via = (f"acrostic of {known.kind}",)
+        findings = [
+            entry.finding("codec", before[head], before[end - 1] + 1, via)
+            for head, end, entry in found
+            if end > length
+        ]
+        keep = len(row) - known.max_letters
+        if keep > 0:
+            row = row[keep:]
+            del before[:keep]
+        self._rows[number] = row
+        return findings

@@ -7,8 +7,9 @@ backwards and pig Latin are further forms.  What is found is then compared lette
 
 How often chance does it: letters of English text agree by chance with a rate of 0.066 (the sum of their
 squared frequencies), so a word of L letters is taken for another one under one of n alphabets about
-n * 0.066**L times: 25 shifts and 8 letters give 9e-9 a word, one alphabet and 6 letters 8e-8.  `MIN_SHIFTED` and
-`MIN_KNOWN` are those lengths; a single word that ordinary sentences hold ('drawer') is no reversed name.
+n * 0.066**L times: 25 shifts and 8 letters give 9e-9 a word, one alphabet and 6 letters 8e-8.
+`MIN_SHIFTED` and `MIN_KNOWN` are those lengths; a single word that ordinary sentences hold ('drawer') is no
+reversed name.
 """
 
 from __future__ import annotations

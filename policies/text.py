@@ -236,13 +236,22 @@ def _words(text: str) -> Iterator[tuple[str, int, int]]:
         yield match.group(), offsets[match.start()], offsets[match.end() - 1] + 1
 
 
+_RUN = re.compile(r"[\t-\r -~]+|[^\t-\r -~]+")
+
+
 def _translate(text: str, table: _CharMap) -> tuple[str, list[int]]:
     pieces: list[str] = []
     offsets: list[int] = []
-    for position, char in enumerate(text):
-        shown = table[ord(char)]
-        pieces.append(shown)
-        offsets.extend([position] * len(shown))
+    for match in _RUN.finditer(text):
+        run, start = match.group(), match.start()
+        if all(len(table[ord(char)]) == 1 for char in set(run)):
+            pieces.append(run.translate(table))
+            offsets.extend(range(start, match.end()))
+            continue
+        for position, char in enumerate(run, start):
+            shown = table[ord(char)]
+            pieces.append(shown)
+            offsets.extend([position] * len(shown))
     return "".join(pieces), offsets
 
 
