@@ -25,17 +25,23 @@ OVERRUN = 64
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry:
+    """What a literal is of: a name or a value of a target."""
+
     part: Part
     target: int
     fact: int | None = None
+
+    def finding(self, scan: str, start: int, end: int, via: tuple[str, ...] = ()) -> Finding:
+        """Return the finding of it at `[start, end)`."""
+        return Finding(self.target, scan, self.part, start, end, fact=self.fact, via=via)
 
 
 class Literals:
     """The compiled literals of a policy; immutable, shared by every exchange under it."""
 
     def __init__(self, policy: Policy) -> None:
-        entries: dict[str, list[_Entry]] = {}
+        entries: dict[str, list[Entry]] = {}
         for literal, entry in _entries(policy):
             seen = entries.setdefault(literal, [])
             if entry not in seen:
@@ -58,6 +64,11 @@ class Literals:
             if count == 2:
                 return
             yield key
+
+    def items(self) -> Iterator[tuple[str, tuple[Entry, ...]]]:
+        """Yield every literal, folded, with what it is of."""
+        for literal, (index, _) in self._automaton.items():
+            yield literal, self._entries[index]
 
     def find(self, text: str) -> list[Finding]:
         """Return every finding of a whole text, in the order of their ends."""
@@ -94,15 +105,15 @@ class Literals:
         return LiteralScan(self)
 
 
-def _entries(policy: Policy) -> Iterator[tuple[str, _Entry]]:
+def _entries(policy: Policy) -> Iterator[tuple[str, Entry]]:
     for index, target in enumerate(policy.targets):
         for name in target.names:
             for literal in _forms(name):
-                yield literal, _Entry(Part.NAME, index)
+                yield literal, Entry(Part.NAME, index)
         for fact_index, fact in enumerate(target.facts):
             for value in fact.values:
                 for literal in _spaced_and_glued(value):
-                    yield literal, _Entry(Part.VALUE, index, fact_index)
+                    yield literal, Entry(Part.VALUE, index, fact_index)
 
 
 def _forms(name: str) -> Iterable[str]:

@@ -15,13 +15,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from guards.base import Compiled, Finding, Part, Passage, ScanError
+from guards.codecs import Codecs
 from guards.literal import Literals, name_parts
 from guards.misspelt import Misspelt
-from policies.calibrate import retain_sentences
+from policies.calibrate import ordinary_words
 from policies.policy import Policy
 from policies.relations import Lexicon
 from policies.text import Folded, fold, sentences
@@ -91,9 +91,11 @@ class Passages:
         meaning: Meaning | None,
         words: Lexicon,
         scans: Sequence[Compiled] = (),
+        codecs: Codecs | None = None,
     ) -> None:
         self._scans = tuple(scans)
         self._literals = literals
+        self._codecs = Codecs(policy, literals) if codecs is None else codecs
         self._meaning = meaning
         self._words = words
         self._misspelt = Misspelt(policy)
@@ -104,7 +106,7 @@ class Passages:
             for word in parts:
                 if len(word) >= _MIN_PART and word not in words.stop_words:
                     self.parts.setdefault(word, set()).add(index)
-        self._unusual = self.parts.keys() - _ordinary()
+        self._unusual = self.parts.keys() - ordinary_words()
         """Words of names that are no ordinary words, so that they count without their capitals as well."""
         self._key = secrets.token_bytes(32)
         self._cache: OrderedDict[bytes, Seen] = OrderedDict()
@@ -185,6 +187,7 @@ class Passages:
         findings = [found for _, found in self._literals.matches(folded)]
         for scan in self._scans:
             findings += scan.find(text)
+        findings += [found for found in self._codecs.find(text) if found.part is not Part.PATTERN]
         words = folded.text.split()
         findings += self._misspelt_names(text, folded, findings)
         named = not self.parts.keys().isdisjoint(words)
@@ -255,13 +258,6 @@ def _edges(number: int, passage: Passage, seen: Seen) -> Iterator[tuple[int, int
 
 def _place(starts: Sequence[int], position: int) -> int:
     return bisect_right(starts, position) - 1
-
-
-@cache
-def _ordinary() -> frozenset[str]:
-    """Return the words that ordinary sentences write without a capital."""
-    words = (word for sentence in retain_sentences() for word in sentence.split())
-    return frozenset(part for word in words if word.islower() for part in fold(word).text.split())
 
 
 def _runs(text: str, folded: Folded, unusual: Set[str]) -> Iterator[list[tuple[str, tuple[int, int]]]]:

@@ -18,6 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from guards.base import Arms, Compiled, Finding, Part, Passage, Stance
+from guards.codecs import Codecs
 from guards.literal import Literals, name_parts, value_words
 from guards.passages import INLINE_CHARS, Passages, Seen, aside
 from policies.policy import Fact, Policy, Relation, Target
@@ -82,10 +83,12 @@ class Reader:
         meaning: Meaning | None,
         words: Lexicon,
         scans: Sequence[Compiled] = (),
+        codecs: Codecs | None = None,
     ) -> None:
         """`scans`: what else is looked for in requests, which arms wherever it stands."""
         self._policy = policy
-        self._passages = Passages(policy, literals, meaning, words, scans)
+        self._codecs = Codecs(policy, literals) if codecs is None else codecs
+        self._passages = Passages(policy, literals, meaning, words, scans, self._codecs)
         self._words = words
         self._siblings = _Cues(words.relations)
         self._pointing = [phrase for phrase in words.anaphora if phrase.split()[0] in _POINTS]
@@ -114,6 +117,8 @@ class Reader:
         for found in findings:
             (question if found.via[0] in current else history).add(found)
         text = "\n".join(passage.text for passage in passages if passage.current)
+        # The relation may be in a code as well as the name.
+        text = "\n".join([text, *self._codecs.decoded(text, findings)])
         turn = _Turn(text, self._siblings)
         arms = self._arm(turn, question, history, tuple(findings))
         return replace(arms, masked=self._mask(passages, seen, arms)) if arms.watched else arms

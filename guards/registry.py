@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from guards.base import Arms, Compiled, Part, Passage, Plan, Stance, What
+from guards.codecs import Codecs
 from guards.fact import Completion
 from guards.knowledge import Knowledge
 from guards.literal import Literals
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from guards.meaning import Meaning
 
 SCANS: dict[str, Callable[[Policy], Compiled]] = {
-    "literal": Literals, "pattern": Patterns, "passage": Quotes, "secret": Secrets
+    "literal": Literals, "pattern": Patterns, "codec": Codecs, "passage": Quotes, "secret": Secrets
 }  # fmt: skip
 """Every scan that runs over a stream.  `meaning` is not one of them: it is awaited, at sentence ends."""
 IN_REQUESTS = ("passage", "secret")
@@ -54,8 +55,10 @@ class Guard:
         self._meaning = meaning
         self._literals = Literals(policy)
         kinds = {target.kind for target in policy.targets}
+        self._codecs = Codecs(policy, self._literals)
+        made: dict[object, Compiled] = {Literals: self._literals, Codecs: self._codecs}
         table: dict[str, Compiled] = {
-            name: self._literals if make is Literals else make(policy)
+            name: made.get(make) or make(policy)
             for name, make in SCANS.items()
             if name not in IN_REQUESTS or name in kinds
         }
@@ -64,7 +67,7 @@ class Guard:
         asked = [table[name] for name in IN_REQUESTS if name in table]
         self._knowledge = Knowledge(policy)
         self._words = lexicon()
-        self._reader = Reader(policy, self._literals, meaning, self._words, asked)
+        self._reader = Reader(policy, self._literals, meaning, self._words, asked, self._codecs)
 
     @property
     def longest_chars(self) -> int:
