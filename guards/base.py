@@ -23,6 +23,8 @@ class Part(StrEnum):
     NAME_PART = "name part"
     """A word of a name, by itself: it may be anybody's."""
     VALUE = "value"
+    VALUE_PART = "value part"
+    """A value within another thing's name or a longer number, in a request: it may be no value of the target."""
     PATTERN = "pattern"
     MEANING = "meaning"
     PREFIX = "prefix"
@@ -52,6 +54,8 @@ class Finding:
     score: float | None = None
     threshold: float | None = None
     via: tuple[str, ...] = ()
+    strong: bool = False
+    """Whether it is a value that is nobody else's, so that it puts its subject in play by itself."""
 
     def within(self, path: str) -> Finding:
         """Return this finding as one of the passage at `path`."""
@@ -66,6 +70,7 @@ class Finding:
             score=self.score,
             threshold=self.threshold,
             via=via,
+            strong=self.strong,
         )
 
 
@@ -151,6 +156,8 @@ class Arms:
     reversed: frozenset[int] = frozenset()
     watched: frozenset[int] = frozenset()
     """Targets whose subject is in play."""
+    by_value: frozenset[int] = frozenset()
+    """Of those watched, the targets that nothing but a strong value put in play: nobody named them."""
     values: frozenset[tuple[int, int]] = frozenset()
     """(target, fact) whose value the request brought."""
     masked: Mapping[str, str] = field(default_factory=dict)

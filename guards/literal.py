@@ -9,33 +9,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import ahocorasick
 
 from guards.base import Close, Finding, Part, Progress, ScanError
 from policies.policy import Policy, Target
 from policies.text import Folded, fold
-
-MIN_GLUED = 8
-"""A name of several words is also looked for with its spaces removed, from this many letters on: shorter
-ones ('Al Li') would be found inside ordinary words' neighbours."""
+from policies.values import forms, spaced_and_glued
 
 OVERRUN = 64
 """A live prefix this many times longer than any literal, by invisible characters, stops the exchange."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry:
+    """What a literal stands for."""
+
     part: Part
     target: int
     fact: int | None = None
+    strong: bool = False
 
 
 class Literals:
     """The compiled literals of a policy; immutable, shared by every exchange under it."""
 
     def __init__(self, policy: Policy) -> None:
-        entries: dict[str, list[_Entry]] = {}
+        entries: dict[str, list[Entry]] = {}
         for literal, entry in _entries(policy):
             seen = entries.setdefault(literal, [])
             if entry not in seen:
@@ -47,17 +48,10 @@ class Literals:
         self._automaton.make_automaton()
         self.max_chars = max(map(len, entries), default=0)
         """Longest literal in folded characters: nothing longer is ever held back for a literal."""
-        # A literal that begins another one may still grow when it is complete.
-        self._extendable = frozenset(
-            literal for literal in entries if sum(1 for _ in self._limited_keys(literal)) > 1
-        )
-        self._complete = frozenset(entries)
 
-    def _limited_keys(self, prefix: str) -> Iterator[str]:
-        for count, key in enumerate(self._automaton.keys(prefix)):
-            if count == 2:
-                return
-            yield key
+    def _grows(self, literal: str) -> bool:
+        """Whether a literal begins another one, so that it may still grow when it is complete."""
+        return sum(1 for _ in islice(self._automaton.keys(literal), 2)) > 1
 
     def find(self, text: str) -> list[Finding]:
         """Return every finding of a whole text, in the order of their ends."""
@@ -73,7 +67,12 @@ class Literals:
         for last, (index, length) in self._automaton.iter(folded.text):
             start, end = folded.span(last + 1 - length, last)
             for entry in self._entries[index]:
-                yield last, Finding(entry.target, "literal", entry.part, start, end, fact=entry.fact)
+                yield (
+                    last,
+                    Finding(
+                        entry.target, "literal", entry.part, start, end, fact=entry.fact, strong=entry.strong
+                    ),
+                )
 
     def live(self, folded: Folded, *, skip_first: bool = False) -> int | None:
         """Return the index of the first word from which on the text may still become a longer literal."""
@@ -82,7 +81,7 @@ class Literals:
         at, end = text.find(" ", max(0, len(text) - self.max_chars)), len(text) - 1
         while 0 <= at < end:
             tail = text[at:]
-            if self._automaton.match(tail) and (tail not in self._complete or tail in self._extendable):
+            if self._automaton.match(tail) and (not self._automaton.exists(tail) or self._grows(tail)):
                 word = folded.word_at(at + 1)
                 if word > 0 or not skip_first:
                     return word
@@ -94,35 +93,24 @@ class Literals:
         return LiteralScan(self)
 
 
-def _entries(policy: Policy) -> Iterator[tuple[str, _Entry]]:
+def _entries(policy: Policy) -> Iterator[tuple[str, Entry]]:
     for index, target in enumerate(policy.targets):
         for name in target.names:
             for literal in _forms(name):
-                yield literal, _Entry(Part.NAME, index)
+                yield literal, Entry(Part.NAME, index)
         for fact_index, fact in enumerate(target.facts):
-            for value in fact.values:
-                for literal in _spaced_and_glued(value):
-                    yield literal, _Entry(Part.VALUE, index, fact_index)
+            for value, strong in zip(fact.values, fact.strong, strict=True):
+                entry = Entry(Part.VALUE, index, fact_index, strong)
+                for literal in forms(value, fact.relation.name):
+                    yield literal, entry
 
 
 def _forms(name: str) -> Iterable[str]:
     """Yield a name as it is written, with its last word first, and without spaces."""
-    yield from _spaced_and_glued(name)
-    words = _literal(name).split()
+    yield from spaced_and_glued(name)
+    words = fold(name).text.split()
     if len(words) > 1:
         yield f" {words[-1]} {' '.join(words[:-1])} "
-
-
-def _spaced_and_glued(text: str) -> Iterator[str]:
-    literal = _literal(text)
-    yield literal
-    words = literal.split()
-    if len(words) > 1 and len("".join(words)) >= MIN_GLUED:
-        yield f" {''.join(words)} "
-
-
-def _literal(text: str) -> str:
-    return fold(text).text
 
 
 def name_parts(target: Target) -> frozenset[str]:

@@ -27,6 +27,7 @@ from policies.text import Folded, fold, sentences
 
 if TYPE_CHECKING:
     from guards.meaning import Meaning
+    from guards.runs import Runs
 
 MAX_MEANING_TEXTS = 400
 """Sentences of one request that are encoded at most, those of passages read before not counted; a request
@@ -83,8 +84,17 @@ class Seen:
 class Passages:
     """Finds targets in passages under one policy; remembers what it found by a keyed hash of the text."""
 
-    def __init__(self, policy: Policy, literals: Literals, meaning: Meaning | None, words: Lexicon) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        literals: Literals,
+        meaning: Meaning | None,
+        words: Lexicon,
+        runs: Sequence[Runs] = (),
+    ) -> None:
         self._literals = literals
+        self._runs = runs
+        self._reach = max([literals.max_chars, *(each.max_chars for each in runs)])
         self._meaning = meaning
         self._words = words
         self._names = [name_parts(target) for target in policy.targets]
@@ -173,11 +183,13 @@ class Passages:
 
     def _seen(self, text: str, folded: Folded) -> Seen:
         findings = [found for _, found in self._literals.matches(folded)]
+        for runs in self._runs:
+            findings += runs.find_in(text, folded)
         words = folded.text.split()
         named = not self.parts.keys().isdisjoint(words)
         if named:
             findings += self._name_parts(text, folded)
-        reach = self._literals.max_chars
+        reach = self._reach
         ends = _ends(text) if findings else ()
         if len(folded.text) <= 2 * reach:
             return Seen(tuple(findings), named, len(text), len(text), ends)
@@ -198,7 +210,7 @@ class Passages:
     def across(self, passages: Sequence[Passage], seen: Sequence[Seen]) -> list[Finding]:
         """Find what begins in one of the user's messages and ends in another; it counts where it ends."""
         said = [pair for pair in zip(passages, seen, strict=True) if pair[0].role == "user"]
-        if len(said) < 2 or not self._literals.max_chars:
+        if len(said) < 2 or not self._reach:
             return []
         edges = [edge for number, pair in enumerate(said) for edge in _edges(number, *pair)]
         joined = "\n".join(text for _, _, text in edges)
@@ -207,7 +219,7 @@ class Passages:
             starts.append(at)
             at += len(text) + 1
         findings: list[Finding] = []
-        for each in self._literals.find(joined):
+        for each in (each for scan in (self._literals, *self._runs) for each in scan.find(joined)):
             first, last = _place(starts, each.start), _place(starts, each.end - 1)
             number, offset, _ = edges[last]
             if edges[first][0] < number:

@@ -26,6 +26,7 @@ from policies.text import fold, sentences
 
 if TYPE_CHECKING:
     from guards.meaning import Meaning
+    from guards.runs import Runs
 
 _STRICTEST_FIRST = (Stance.ARMED, Stance.REVERSED, Stance.WATCHED)
 _CAPITALISED = re.compile(r"(?<=[\w,;:] )[A-ZÀ-ÖØ-Þ][\w'’-]+")
@@ -67,9 +68,16 @@ class _Parts:
 class Reader:
     """Reads requests under one policy.  Compiled once; holds no state of a request."""
 
-    def __init__(self, policy: Policy, literals: Literals, meaning: Meaning | None, words: Lexicon) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        literals: Literals,
+        meaning: Meaning | None,
+        words: Lexicon,
+        runs: Sequence[Runs] = (),
+    ) -> None:
         self._policy = policy
-        self._passages = Passages(policy, literals, meaning, words)
+        self._passages = Passages(policy, literals, meaning, words, runs)
         self._words = words
         self._siblings = _Cues(words.relations)
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from guards.base import Arms, Compiled, Part, Passage, Plan, Stance, What
+from guards.digits import Digits
 from guards.fact import Completion
 from guards.knowledge import Knowledge
 from guards.literal import Literals
+from guards.numerals import Numerals
 from guards.pattern import Patterns
 from guards.prompt import Reader
 from guards.releaser import Releaser
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from guards.encoder_thread import EncoderThread
     from guards.meaning import Meaning
 
-SCANS: dict[str, Callable[[Policy], Compiled]] = {"literal": Literals, "pattern": Patterns}
+SCANS: dict[str, Callable[[Policy], Compiled]] = {
+    "literal": Literals, "pattern": Patterns, "numeral": Numerals, "digits": Digits
+}  # fmt: skip
 """Every scan that runs over a stream.  `meaning` is not one of them: it is awaited, at sentence ends."""
 
 
@@ -45,11 +49,12 @@ class Guard:
         self.pending = pending
         self._meaning = meaning
         self._literals = Literals(policy)
-        table = (self._literals if make is Literals else make(policy) for make in SCANS.values())
+        table = [self._literals if make is Literals else make(policy) for make in SCANS.values()]
         self._scans = tuple(table) if scans is None else tuple(scans)
+        self._runs = tuple(each for each in table if isinstance(each, Numerals | Digits) and each.keys)
         self._knowledge = Knowledge(policy)
         self._words = lexicon()
-        self._reader = Reader(policy, self._literals, meaning, self._words)
+        self._reader = Reader(policy, self._literals, meaning, self._words, self._runs)
 
     @property
     def longest_chars(self) -> int:
@@ -128,10 +133,11 @@ class Guard:
         self, arms: Arms, choices: int, *, structured: bool, seed: Callable[[], bytes], max_held_chars: int
     ) -> Releaser:
         """Return the Releaser of one exchange.  `seed` gives what is keyed and stands for the question."""
+        made = (self.policy, arms, self._literals, self._words, self._runs)
         if arms.stance is Stance.CLEAR:
-            evidence = [Completion(self.policy, arms, self._literals, self._words) for _ in range(choices)]
+            evidence = [Completion(*made) for _ in range(choices)]
         else:
-            evidence = [Completion(self.policy, arms, self._literals, self._words)] * choices
+            evidence = [Completion(*made)] * choices
         return Releaser(
             self.policy,
             arms,

@@ -10,6 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from policies.values import strength
+
+_OF_WORKS = frozenset({"novel", "book", "album", "film", "wrote"})
+"""Cues of relations whose values are titles of works."""
+
 Kind = Literal["entity", "fact", "topic", "pattern"]
 Style = Literal["unknown", "refuse", "redact"]
 Disclosure = Literal["silent", "declared"]
@@ -46,6 +51,12 @@ class Fact:
     """As written; any of them completes the fact."""
     ask: tuple[str, ...] = ()
     """Questions for it, `{name}` already filled in with the subject's first name form."""
+
+    @property
+    def strong(self) -> tuple[bool, ...]:
+        """Whether each of the values is nobody else's, and gives its subject away without a name."""
+        titled = not _OF_WORKS.isdisjoint(self.relation.cues)
+        return tuple(strength(value, titled=titled) == "strong" for value in self.values)
 
 
 @dataclass(frozen=True, slots=True)
