@@ -54,6 +54,8 @@ class Finding:
     score: float | None = None
     threshold: float | None = None
     via: tuple[str, ...] = ()
+    value: int | None = None
+    """Index into the fact's values."""
     strong: bool = False
     """Whether it is a value that is nobody else's, so that it puts its subject in play by itself."""
 
@@ -70,6 +72,7 @@ class Finding:
             score=self.score,
             threshold=self.threshold,
             via=via,
+            value=self.value,
             strong=self.strong,
         )
 
@@ -160,6 +163,8 @@ class Arms:
     """Of those watched, the targets that nothing but a strong value put in play: nobody named them."""
     values: frozenset[tuple[int, int]] = frozenset()
     """(target, fact) whose value the request brought."""
+    brought: frozenset[tuple[int, int | None, int | None]] = frozenset()
+    """(target, fact, value) that the request brought, of the targets in `by_value`."""
     masked: Mapping[str, str] = field(default_factory=dict)
     """History that the upstream gets without its sentences about a target: passage path to what is left.
     What it does not know of, no later turn can have it tell."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from guards.base import Finding, Part
-from guards.literal import Entry
+from guards.base import Finding
+from guards.literal import Entry, values_of
 from guards.runs import Keys, RunScan, Tokens
 from policies.identifiers import country_code
 from policies.policy import Policy
@@ -21,7 +21,9 @@ MAX_BETWEEN = 6
 """Characters between two groups of one number at most: '(0) ', ' - '."""
 _WORDS = {
     word: digit
-    for digit, words in enumerate("zero oh nought null,one,two,three,four,five,six,seven,eight,nine".split(","))
+    for digit, words in enumerate(
+        "zero oh nought null,one,two,three,four,five,six,seven,eight,nine".split(",")
+    )
     for word in words.split()
 }
 _REPEATED = {"double": 2, "triple": 3}
@@ -71,7 +73,9 @@ class Digits:
         if view.offsets is not None:
             tokens.spans = [view.span(*span) for span in tokens.spans]
             tokens.anchors = [view.span(at, at + 1)[0] for at in tokens.anchors]
-            tokens.open_at = None if tokens.open_at is None else view.span(tokens.open_at, tokens.open_at + 1)[0]
+            tokens.open_at = (
+                None if tokens.open_at is None else view.span(tokens.open_at, tokens.open_at + 1)[0]
+            )
             tokens.word = None if tokens.word is None else view.span(tokens.word, tokens.word + 1)[0]
         return tokens
 
@@ -210,9 +214,6 @@ class _Reading:
 
 
 def _entries(policy: Policy) -> Iterator[tuple[str, Entry]]:
-    for index, target in enumerate(policy.targets):
-        for fact_index, fact in enumerate(target.facts):
-            for value, strong in zip(fact.values, fact.strong, strict=True):
-                entry = Entry(Part.VALUE, index, fact_index, strong)
-                for digits in digit_strings(value):
-                    yield digits, entry
+    for entry, value, _ in values_of(policy):
+        for key in digit_strings(value):
+            yield key, entry

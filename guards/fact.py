@@ -119,18 +119,17 @@ class Completion:
         index: int,
         unit: Unit,
         names: list[tuple[int, int]],
-        values: dict[tuple[int, int], list[tuple[int, int]]],
+        values: dict[tuple[int, int], list[tuple[tuple[int, int], Finding]]],
     ) -> Iterable[Leak]:
         target = self._policy.targets[index]
         in_play = index in self._named or index in self._arms.watched
-        own = {at: found for at, found in values.items() if at[0] == index}
-        if index in self._arms.by_value and index not in self._named and not names:
-            # Nobody named the subject: that the value comes back which the client brought tells nothing of it.
-            own = {at: found for at, found in own.items() if at not in self._arms.values}
-        spans = [span for found in own.values() for span in found]
+        # That a value comes back which the client brought tells nothing of a subject that nobody named.
+        spans = [span for (at, _), found in values.items() if at == index for span, each in found
+                 if names or not self._brought(each)]  # fmt: skip
         if names and target.kind == "entity":
             # A name that the client brought may stand in a sentence that knows nothing, values may not.
-            if index not in self._arms.targets or spans or not self.not_knowing(unit.folded):
+            brought = index in self._arms.targets and index not in self._arms.by_value
+            if not brought or spans or not self.not_knowing(unit.folded):
                 yield Leak(index, "literal", tuple(sorted(names + spans)))
         elif spans and in_play:
             yield Leak(index, "fact", tuple(sorted(spans)))
@@ -176,12 +175,20 @@ class Completion:
         for other, tail in self._tails.items():
             for glue in ("", " ") if other != channel else ():
                 for finding in (found for scan in self._exact for found in scan.find(tail + glue + text)):
-                    inside = finding.start < len(tail) < finding.end
+                    inside = finding.start < len(tail) < finding.end and not self._brought(finding)
                     entity = self._policy.targets[finding.target].kind == "entity"
                     if inside and (finding.target in in_play if finding.part is Part.VALUE else entity):
                         yield Leak(finding.target, "fact")
         keep = self._reach
         self._tails[channel] = (self._tails.get(channel, "") + text)[-keep:] if keep else ""
+
+    def _brought(self, finding: Finding) -> bool:
+        """Whether the client brought this value itself, and nobody named its subject."""
+        return (
+            finding.target in self._arms.by_value
+            and finding.target not in self._named
+            and (finding.target, finding.fact, finding.value) in self._arms.brought
+        )
 
     def _cut(self, unit: Unit, named: Iterable[int]) -> Iterable[Leak]:
         """A sentence cut short on a fact's subject and relation tells where it was cut."""
@@ -220,9 +227,12 @@ def _spans(findings: Iterable[Finding], part: Part) -> dict[int, list[tuple[int,
     return spans
 
 
-def _value_spans(findings: Iterable[Finding]) -> dict[tuple[int, int], list[tuple[int, int]]]:
-    spans: dict[tuple[int, int], list[tuple[int, int]]] = {}
+def _value_spans(
+    findings: Iterable[Finding],
+) -> dict[tuple[int, int], list[tuple[tuple[int, int], Finding]]]:
+    spans: dict[tuple[int, int], list[tuple[tuple[int, int], Finding]]] = {}
     for finding in findings:
         if finding.part is Part.VALUE and finding.fact is not None:
-            spans.setdefault((finding.target, finding.fact), []).append((finding.start, finding.end))
+            span = finding.start, finding.end
+            spans.setdefault((finding.target, finding.fact), []).append((span, finding))
     return spans

@@ -29,7 +29,14 @@ class Entry:
     part: Part
     target: int
     fact: int | None = None
+    value: int | None = None
     strong: bool = False
+
+    def finding(self, scan: str, start: int, end: int) -> Finding:
+        """Return the finding of this at `start` up to `end`."""
+        return Finding(
+            self.target, scan, self.part, start, end, fact=self.fact, value=self.value, strong=self.strong
+        )
 
 
 class Literals:
@@ -67,12 +74,7 @@ class Literals:
         for last, (index, length) in self._automaton.iter(folded.text):
             start, end = folded.span(last + 1 - length, last)
             for entry in self._entries[index]:
-                yield (
-                    last,
-                    Finding(
-                        entry.target, "literal", entry.part, start, end, fact=entry.fact, strong=entry.strong
-                    ),
-                )
+                yield last, entry.finding("literal", start, end)
 
     def live(self, folded: Folded, *, skip_first: bool = False) -> int | None:
         """Return the index of the first word from which on the text may still become a longer literal."""
@@ -98,11 +100,17 @@ def _entries(policy: Policy) -> Iterator[tuple[str, Entry]]:
         for name in target.names:
             for literal in _forms(name):
                 yield literal, Entry(Part.NAME, index)
+    for entry, value, relation in values_of(policy):
+        for literal in forms(value, relation):
+            yield literal, entry
+
+
+def values_of(policy: Policy) -> Iterator[tuple[Entry, str, str]]:
+    """Yield each value of each fact: what it stands for, as it is written, and its relation."""
+    for index, target in enumerate(policy.targets):
         for fact_index, fact in enumerate(target.facts):
-            for value, strong in zip(fact.values, fact.strong, strict=True):
-                entry = Entry(Part.VALUE, index, fact_index, strong)
-                for literal in forms(value, fact.relation.name):
-                    yield literal, entry
+            for place, (value, strong) in enumerate(zip(fact.values, fact.strong, strict=True)):
+                yield Entry(Part.VALUE, index, fact_index, place, strong), value, fact.relation.name
 
 
 def _forms(name: str) -> Iterable[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from guards.base import Finding, Part
-from guards.literal import Entry
+from guards.base import Finding
+from guards.literal import Entry, values_of
 from guards.runs import Keys, RunScan, Tokens
 from policies.numerals import may_become, numeral, telling
 from policies.policy import Policy
@@ -93,9 +93,6 @@ def _tokens(folded: Folded, ended: int, *, glued: bool) -> Tokens:
 
 
 def _entries(policy: Policy) -> Iterator[tuple[str, Entry]]:
-    for index, target in enumerate(policy.targets):
-        for fact_index, fact in enumerate(target.facts):
-            for value, strong in zip(fact.values, fact.strong, strict=True):
-                entry = Entry(Part.VALUE, index, fact_index, strong)
-                for key in numeral_keys(value):
-                    yield f" {key} ", entry
+    for entry, value, _ in values_of(policy):
+        for key in numeral_keys(value):
+            yield f" {key} ", entry

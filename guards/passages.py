@@ -19,7 +19,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from guards.base import Finding, Part, Passage, ScanError
-from guards.literal import Literals, name_parts
+from guards.literal import Literals, name_parts, value_words
+from guards.whole import stands_alone
 from policies.calibrate import retain_sentences
 from policies.policy import Policy
 from policies.relations import Lexicon
@@ -97,6 +98,7 @@ class Passages:
         self._reach = max([literals.max_chars, *(each.max_chars for each in runs)])
         self._meaning = meaning
         self._words = words
+        self._targets = policy.targets
         self._names = [name_parts(target) for target in policy.targets]
         self.parts: dict[str, set[int]] = {}
         """Targets by the words of their names."""
@@ -185,6 +187,7 @@ class Passages:
         findings = [found for _, found in self._literals.matches(folded)]
         for runs in self._runs:
             findings += runs.find_in(text, folded)
+        findings = [self._weighed(found, text) for found in findings]
         words = folded.text.split()
         named = not self.parts.keys().isdisjoint(words)
         if named:
@@ -196,6 +199,15 @@ class Passages:
         head = folded.spans[folded.word_at(reach)][1]
         tail = folded.spans[folded.word_at(len(folded.text) - reach)][0]
         return Seen(tuple(findings), named, head, tail, ends)
+
+    def _weighed(self, found: Finding, text: str) -> Finding:
+        """Return a finding as what it is: a weak value within another thing's name is only part of that."""
+        if found.part is not Part.VALUE or found.strong:
+            return found
+        own = self._names[found.target] | value_words(self._targets[found.target])
+        if stands_alone(text, found.start, found.end, own, self._words.stop_words):
+            return found
+        return replace(found, part=Part.VALUE_PART)
 
     def _name_parts(self, text: str, folded: Folded) -> Iterator[Finding]:
         """Find words of names in runs of capitalised words that hold no other name's."""

@@ -73,9 +73,7 @@ class Keys:
             if tokens.begins[first] and tokens.ends[final]:
                 start, end = tokens.spans[first][0], tokens.spans[final][1]
                 for entry in self._entries[index]:
-                    yield Finding(
-                        entry.target, scan, Part.VALUE, start, end, fact=entry.fact, strong=entry.strong
-                    )
+                    yield entry.finding(scan, start, end)
 
     def live(self, tokens: Tokens) -> int | None:
         """Return the original position from which on the text may still become part of a key."""

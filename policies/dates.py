@@ -23,7 +23,9 @@ NAMES = tuple(
     "october oct,november nov,december dec".split(",")
 )
 """The months' English names, folded, each with what it is shortened to."""
-_WEEKDAYS = frozenset("monday tuesday wednesday thursday friday saturday sunday mon tue wed thu fri sat sun".split())
+_WEEKDAYS = frozenset(
+    "monday tuesday wednesday thursday friday saturday sunday mon tue wed thu fri sat sun".split()
+)
 
 Date = tuple[int, int, int]
 """Year, month, day."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
-from importlib import resources
 
-from policies.scripts import transliterations
+from policies.scripts import romanised, transliterations
 from policies.text import fold
 
 _TITLE = re.compile(
@@ -15,29 +13,41 @@ _TITLE = re.compile(
     r"Captain|Capt|Judge|President|Senator|Dr\.\s?med)\.?\s+)+"
 )
 _NAME = re.compile(r"(?:[^\W\d_]+(?:['’-][^\W\d_]+)*\.?(?:\s+|$)){1,4}")
-_PARTICLES = frozenset("von van der den de del della di da dos du la le el al bin ibn ben af av zu ter".split())
+_PARTICLES = frozenset(
+    "von van der den de del della di da dos du la le el al bin ibn ben af av zu ter".split()
+)
 _PERSONS = frozenset(
     "spouse husband wife married partner marriage widow fiance fiancee children child son daughter sons daughters kids "
     "offspring parents parent father mother dad mum mom siblings sibling brother sister brothers sisters twin doctor "
     "physician therapist surgeon manager supervisor boss superior mentor teacher colleague colleagues coworker "
     "collaborator friend friends author editor founder owner lawyer assistant contact neighbour neighbor lover".split()
 )
+_HAN = re.compile("[\u4e00-\u9fff]{2,4}")
 _SHORTEST = 4
 """A name of fewer letters has too few sounds to be known in another script."""
-_WORDS_OF_A_LETTER = frozenset("aieoyu")
+_WORDS_OF_A_LETTER = frozenset("ai")
+"""As initials they read as words: 'a hill' is no A. Hill."""
 
 
 def is_name(value: str) -> bool:
     """Whether a value looks like a name: one to four words, each with a capital but for 'von' and the like."""
+    if _HAN.fullmatch(value):
+        return True
     if value[:1] == value[:1].lower() or not _NAME.fullmatch(value):
         return False
     words = value.split()
-    return all(word[0] != word[0].lower() or word in _PARTICLES for word in words) and words[0] not in _PARTICLES
+    return (
+        all(word[0] != word[0].lower() or word in _PARTICLES for word in words) and words[0] not in _PARTICLES
+    )
 
 
 def untitled(value: str) -> str:
     """Return a name without the titles before it."""
-    return _TITLE.sub("", value, count=1) if (match := _TITLE.match(value)) and match.end() < len(value) else value
+    return (
+        _TITLE.sub("", value, count=1)
+        if (match := _TITLE.match(value)) and match.end() < len(value)
+        else value
+    )
 
 
 def is_persons(value: str, relation: str) -> bool:
@@ -62,19 +72,14 @@ def forms(value: str) -> Iterator[str]:
         yield f"{first} {middle[0]} {last}"
         yield f"{first[0]} {middle[0]} {last}"
     yield f"{last} {first}"
-    if first[0].casefold() not in _WORDS_OF_A_LETTER or fold(last).text.split()[-1] not in _ordinary():
+    if first[0].casefold() not in _WORDS_OF_A_LETTER:
         yield f"{first[0]} {last}"
         yield f"{last} {first[0]}"
 
 
 def foreign_forms(value: str) -> Iterator[str]:
     """Yield spellings of a name in other scripts, folded."""
-    if sum(map(str.isalpha, value)) >= _SHORTEST:
+    if _HAN.fullmatch(value):
+        yield from romanised(value)
+    elif sum(map(str.isalpha, value)) >= _SHORTEST:
         yield from transliterations(value)
-
-
-@cache
-def _ordinary() -> frozenset[str]:
-    """Return the words that ordinary sentences write without a capital: 'a hill' is no A. Hill."""
-    text = resources.files("policies").joinpath("retain.txt").read_text(encoding="utf-8")
-    return frozenset(part for word in text.split() if word.islower() for part in fold(word).text.split())

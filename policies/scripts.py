@@ -48,13 +48,23 @@ def transliterations(name: str) -> Iterator[str]:
             yield from _respelled(latin, table)
 
 
+def romanised(name: str) -> Iterator[str]:
+    """Yield a name of some Han characters in Latin letters, folded: family name first, and last."""
+    family, *given = (fold(anyascii(char)).text.strip() for char in name)
+    yield f" {' '.join([family, *given])} "
+    yield f" {family} {''.join(given)} "
+    yield f" {''.join(given)} {family} "
+
+
 def _script(char: str) -> str:
     return unicodedata.name(char, "").split(" ", 1)[0]
 
 
 def _respelled(latin: str, table: Mapping[str, tuple[str, str]]) -> Iterator[str]:
     words = [_PIECE.findall(word) for word in fold(latin).text.split()]
-    spelled = [f" {' '.join(''.join(table[each][way] for each in word) for word in words)} " for way in (0, 1)]
+    spelled = [
+        f" {' '.join(''.join(table[each][way] for each in word) for word in words)} " for way in (0, 1)
+    ]
     yield from dict.fromkeys(spelled)
 
 

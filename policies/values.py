@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from policies import addresses, dates, identifiers, numbers, people
+from policies import addresses, dates, identifiers, measures, numbers, people
 from policies.numerals import telling
 from policies.text import fold
 
-Type = Literal["date", "number", "identifier", "email", "url", "name", "text"]
+Type = Literal["date", "number", "measure", "identifier", "email", "url", "name", "text"]
 Strength = Literal["strong", "weak"]
 """strong: nobody else's, so that it puts its subject in play by itself.  weak: public, and many have it."""
 
@@ -27,7 +27,9 @@ would be found inside ordinary words' neighbours."""
 _STRONG_FIGURES = 6
 _QUOTED = re.compile(r"[\"“”„«‘'](.{3,})[\"“”»’']")
 _STREET = re.compile(r"(?:(?P<before>\d{1,5}[^\W\d_]?)\s+)?(?P<street>[^\W\d_][^\d,]{2,60}?)(?:\s+(?P<behind>\d{1,5}[^\W\d_]?))?")  # fmt: skip
-_FORM_WORDS = frozenset("the a an of in on at to and or for from with by is it no my your his her our their".split())
+_FORM_WORDS = frozenset(
+    "the a an of in on at to and or for from with by is it no my your his her our their".split()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +102,10 @@ def type_of(value: str) -> Type:
 def _type_with_digits(value: str) -> Type:
     if dates.dates(value):
         return "date"
-    if addresses.url(value):
+    if "." in value and addresses.url(value):
         return "url"
+    if next(measures.forms(value), None):
+        return "measure"
     number = numbers.number(value)
     # Six digits in a row may be an account's as well as an amount: both readings count.
     if number and (number.figures < _STRONG_FIGURES or not value.strip().isdecimal()):
@@ -125,6 +129,8 @@ def forms(value: str, relation: str = "", kind: Type | None = None) -> Iterator[
     elif kind == "date":
         for date in dates.dates(value):
             yield from (fold(form).text for form in dates.forms(date))
+    elif kind == "measure":
+        yield from (fold(form).text for form in measures.forms(value))
     elif kind == "email" and (email := addresses.email(value)):
         yield from (fold(form).text for form in addresses.email_forms(*email))
     elif kind == "url" and (url := addresses.url(value)):
@@ -156,7 +162,7 @@ def numeral_keys(value: str) -> Iterator[str]:
     if found := dates.dates(value):
         for date in found:
             yield from dates.keys(date)
-    elif number := numbers.number(value):
+    elif type_of(value) != "measure" and (number := numbers.number(value)):
         yield from numbers.keys(number)
 
 

@@ -197,7 +197,10 @@ def test_digits_of_another_number_are_no_finding(text: str) -> None:
     ("text", "span"),
     [
         ("born the twelfth of March nineteen seventy-four.", "twelfth of March nineteen seventy-four"),
-        ("March the twelfth, nineteen hundred and seventy-four", "March the twelfth, nineteen hundred and seventy-four"),
+        (
+            "March the twelfth, nineteen hundred and seventy-four",
+            "March the twelfth, nineteen hundred and seventy-four",
+        ),
         ("on March 12th, 1974", "March 12th, 1974"),
         ("Mar 12 '74", "Mar 12 '74"),
         ("12 mars 1974", "12 mars 1974"),
