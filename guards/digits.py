@@ -10,12 +10,11 @@ import re
 from collections.abc import Iterator
 
 from guards.base import Finding
-from guards.literal import Entry, values_of
 from guards.runs import Keys, RunScan, Tokens
+from guards.written import Written
 from policies.identifiers import country_code
 from policies.policy import Policy
 from policies.text import Folded, plain
-from policies.values import digit_strings
 
 MAX_BETWEEN = 6
 """Characters between two groups of one number at most: '(0) ', ' - '."""
@@ -31,7 +30,6 @@ _SPELLED = (*_WORDS, *_REPEATED)
 _BEGINNINGS = frozenset(word[:length] for word in _SPELLED for length in range(1, len(word) + 1))
 _DATED = str.maketrans("", "", "年月日년월일")
 _DIGITS = re.compile(r"\d+")
-_DIGITS_AND_WORDS = re.compile(r"\d+|[^\W\d_]+")
 _LAST_WORD = re.compile(r"[^\W\d_]+\Z")
 _HAS_DIGIT = re.compile(r"\d")
 _LONGEST_PREFIX = 5
@@ -43,8 +41,9 @@ class Digits:
 
     name = "digits"
 
-    def __init__(self, policy: Policy) -> None:
-        self.keys = Keys(_entries(policy), trim=0)
+    def __init__(self, policy: Policy, written: Written | None = None) -> None:
+        """`written`: the policy's keys, where they were gathered already."""
+        self.keys = Keys((written or Written.of(policy)).digits, trim=0)
         self.max_chars = self.keys.longest * (MAX_BETWEEN + len("double") + 1)
         """Characters that a number takes at most, spelled and far apart."""
 
@@ -93,17 +92,17 @@ class _Reading:
         """Where the last group ended; None where nothing may go on."""
         self._repeat: tuple[int, int] | None = None
         """How often the next digit counts, and where that was said."""
+        self._last_is_word = False
+        """Whether the text ends within an ordinary word."""
         end = len(text) if closed else self._open_end(glued)
         self._groups(end, glued)
+        if self._behind is not None and not self._joins(text[self._behind : end]):
+            self._border()
+        if self._last_is_word:
+            self._border()
         if self._repeat is not None and not closed:
             self._hold(self._repeat[1])
-        if self._behind is not None and not self._joins(self._text[self._behind : end]):
-            self._border()
-        if self.tokens.word is not None and self._last_is_word:
-            self._border()
         self.tokens.shown = "".join(self._pieces)
-
-    _last_is_word = False
 
     def _open_end(self, glued: bool) -> int:
         """Return up to where the text can be read; note what is open behind that."""
@@ -126,60 +125,52 @@ class _Reading:
         self.tokens.open_at = at if self.tokens.open_at is None else min(at, self.tokens.open_at)
 
     def _groups(self, end: int, glued: bool) -> None:
-        lower = self._text.lower()
-        spelled = any(map(lower.__contains__, _SPELLED))
-        if not spelled and not _HAS_DIGIT.search(self._text):
-            return
-        for match in (_DIGITS_AND_WORDS if spelled else _DIGITS).finditer(self._text, 0, end):
-            if glued and match.start() == 0:
-                self._dead(match)
-            elif match[0][0].isdecimal():
-                self._group(match)
+        for start, behind in _found(self._text, end):
+            if glued and start == 0:
+                self._dead(behind)
+            elif self._text[start].isdecimal():
+                self._group(start, behind)
             else:
-                self._word(match)
+                self._word(start, behind)
 
-    def _dead(self, match: re.Match[str]) -> None:
-        if match.end() == len(self._text) and not self._closed:
-            self.tokens.word = match.end() - 1
+    def _dead(self, end: int) -> None:
+        if end == len(self._text) and not self._closed:
+            self.tokens.word = end - 1
 
-    def _word(self, match: re.Match[str]) -> None:
-        word = match[0].lower()
+    def _word(self, at: int, end: int) -> None:
+        word = self._text[at:end].lower()
+        self._between(at)
         if word in _REPEATED:
-            self._repeat = (_REPEATED[word], match.start())
-        elif word in _WORDS:
-            times, start = self._repeat or (1, match.start())
-            self._between(start)
-            for time in range(times):
-                self._add(_WORDS[word], start, match.end(), start, time == 0, time == times - 1)
-            self._behind, self._repeat = match.end(), None
-        elif word.translate(_DATED):
-            self._border()
+            self._repeat, self._behind = (_REPEATED[word], at), end
+            return
+        times, start = self._repeat or (1, at)
+        for time in range(times):
+            self._add(_WORDS[word], start, end, start, time == 0, time == times - 1)
+        self._behind, self._repeat = end, None
 
-    def _group(self, match: re.Match[str]) -> None:
-        group = match[0]
-        start = match.start()
-        anchor = start
-        abroad = 0
+    def _group(self, start: int, end: int) -> None:
+        group = self._text[start:end]
+        anchor, abroad = start, 0
         if self._text[start - 1 : start] == "+":
             anchor, abroad = start - 1, country_code(group)
         elif group.startswith("00"):
             abroad = 2 + country_code(group[2:])
         if self._repeat is not None and len(group) > 1:
-            self._repeat = None
+            self._border()
+        self._between(start)
         times, from_ = self._repeat or (1, start)
         self._repeat = None
         anchor = min(anchor, from_)
-        self._between(min(start, from_))
-        ended = self._closed or match.end() < len(self._text)
+        ended = self._closed or end < len(self._text)
         if not ended:
-            self._open_group(group, anchor, match.end())
+            self._open_group(group, anchor, end)
         for index, digit in enumerate(group):
             for time in range(times):
                 begins = index in (0, abroad) and time == 0
                 last = index == len(group) - 1 and time == times - 1
                 place = from_ if index == 0 else start + index
                 self._add(int(digit), place, start + index + 1, anchor, begins, last and ended)
-        self._behind = match.end()
+        self._behind = end
 
     def _open_group(self, group: str, anchor: int, end: int) -> None:
         """Note a group that may still grow: what its country code is may not be known yet."""
@@ -213,7 +204,18 @@ class _Reading:
         self._length += 1
 
 
-def _entries(policy: Policy) -> Iterator[tuple[str, Entry]]:
-    for entry, value, _ in values_of(policy):
-        for key in digit_strings(value):
-            yield key, entry
+def _found(text: str, end: int) -> list[tuple[int, int]]:
+    """Return the spans of the groups of digits and of the words for digits, in their order."""
+    found = [match.span() for match in _DIGITS.finditer(text, 0, end)]
+    lower = text.lower()
+    if len(lower) != len(text):
+        lower = "".join(char.lower() if len(char.lower()) == 1 else char for char in text)
+    words = []
+    for word in _SPELLED:
+        at = lower.find(word, 0, end)
+        while at >= 0:
+            behind = at + len(word)
+            if not lower[at - 1 : at].isalpha() and not lower[behind : behind + 1].isalpha():
+                words.append((at, behind))
+            at = lower.find(word, behind, end)
+    return sorted(found + words) if words else found

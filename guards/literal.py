@@ -7,74 +7,37 @@ prefix: text before it can no longer become part of a match, however it goes on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from itertools import islice
-
-import ahocorasick
+from collections.abc import Iterator
+from dataclasses import replace
 
 from guards.base import Close, Finding, Part, Progress, ScanError
+from guards.written import Index, Written
 from policies.policy import Policy, Target
 from policies.text import Folded, fold
-from policies.values import forms, spaced_and_glued
 
 OVERRUN = 64
 """A live prefix this many times longer than any literal, by invisible characters, stops the exchange."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What a literal stands for."""
-
-    part: Part
-    target: int
-    fact: int | None = None
-    value: int | None = None
-    strong: bool = False
-
-    def finding(self, scan: str, start: int, end: int) -> Finding:
-        """Return the finding of this at `start` up to `end`."""
-        return Finding(
-            self.target, scan, self.part, start, end, fact=self.fact, value=self.value, strong=self.strong
-        )
-
-
 class Literals:
     """The compiled literals of a policy; immutable, shared by every exchange under it."""
 
-    def __init__(self, policy: Policy) -> None:
-        entries: dict[str, list[Entry]] = {}
-        for literal, entry in _entries(policy):
-            seen = entries.setdefault(literal, [])
-            if entry not in seen:
-                seen.append(entry)
-        self._entries = tuple(tuple(found) for found in entries.values())
-        self._automaton = ahocorasick.Automaton()
-        for index, literal in enumerate(entries):
-            self._automaton.add_word(literal, (index, len(literal)))
-        self._automaton.make_automaton()
-        self.max_chars = max(map(len, entries), default=0)
+    def __init__(self, policy: Policy, written: Written | None = None) -> None:
+        """`written`: the policy's keys, where they were gathered already."""
+        self._index = Index((written or Written.of(policy)).literals)
+        self.max_chars = self._index.longest
         """Longest literal in folded characters: nothing longer is ever held back for a literal."""
-
-    def _grows(self, literal: str) -> bool:
-        """Whether a literal begins another one, so that it may still grow when it is complete."""
-        return sum(1 for _ in islice(self._automaton.keys(literal), 2)) > 1
 
     def find(self, text: str) -> list[Finding]:
         """Return every finding of a whole text, in the order of their ends."""
-        if not self._entries:
-            return []
-        folded = fold(text)
-        return [found for _, found in self.matches(folded)]
+        return [found for _, found in self.matches(fold(text))] if self._index else []
 
     def matches(self, folded: Folded) -> Iterator[tuple[int, Finding]]:
         """Yield (end in the folded text, finding) for every literal; finding spans are original ones."""
-        if not self._entries:
-            return
-        for last, (index, length) in self._automaton.iter(folded.text):
-            start, end = folded.span(last + 1 - length, last)
-            for entry in self._entries[index]:
-                yield last, entry.finding("literal", start, end)
+        for first, last, entries in self._index.matches(folded.text):
+            start, end = folded.span(first, last - 1)
+            for entry in entries:
+                yield last - 1, entry.finding("literal", start, end)
 
     def live(self, folded: Folded, *, skip_first: bool = False) -> int | None:
         """Return the index of the first word from which on the text may still become a longer literal."""
@@ -83,7 +46,7 @@ class Literals:
         at, end = text.find(" ", max(0, len(text) - self.max_chars)), len(text) - 1
         while 0 <= at < end:
             tail = text[at:]
-            if self._automaton.match(tail) and (not self._automaton.exists(tail) or self._grows(tail)):
+            if self._index.begins(tail):
                 word = folded.word_at(at + 1)
                 if word > 0 or not skip_first:
                     return word
@@ -93,32 +56,6 @@ class Literals:
     def open(self) -> LiteralScan:
         """Return the running state for one channel."""
         return LiteralScan(self)
-
-
-def _entries(policy: Policy) -> Iterator[tuple[str, Entry]]:
-    for index, target in enumerate(policy.targets):
-        for name in target.names:
-            for literal in _forms(name):
-                yield literal, Entry(Part.NAME, index)
-    for entry, value, relation in values_of(policy):
-        for literal in forms(value, relation):
-            yield literal, entry
-
-
-def values_of(policy: Policy) -> Iterator[tuple[Entry, str, str]]:
-    """Yield each value of each fact: what it stands for, as it is written, and its relation."""
-    for index, target in enumerate(policy.targets):
-        for fact_index, fact in enumerate(target.facts):
-            for place, (value, strong) in enumerate(zip(fact.values, fact.strong, strict=True)):
-                yield Entry(Part.VALUE, index, fact_index, place, strong), value, fact.relation.name
-
-
-def _forms(name: str) -> Iterable[str]:
-    """Yield a name as it is written, with its last word first, and without spaces."""
-    yield from spaced_and_glued(name)
-    words = fold(name).text.split()
-    if len(words) > 1:
-        yield f" {words[-1]} {' '.join(words[:-1])} "
 
 
 def name_parts(target: Target) -> frozenset[str]:

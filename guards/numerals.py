@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+
+from collections.abc import Sequence
 
 from guards.base import Finding
-from guards.literal import Entry, values_of
 from guards.runs import Keys, RunScan, Tokens
+from guards.written import Written
 from policies.numerals import may_become, numeral, telling
 from policies.policy import Policy
 from policies.text import MAX_GAP, Folded, fold
-from policies.values import numeral_keys
 
+_TELLING = telling()
 _MOST_JOINING = 4
 """Words such as 'of the' in a row that may stand within a date or a number."""
 
@@ -21,8 +22,9 @@ class Numerals:
 
     name = "numeral"
 
-    def __init__(self, policy: Policy) -> None:
-        self.keys = Keys(_entries(policy), trim=1)
+    def __init__(self, policy: Policy, written: Written | None = None) -> None:
+        """`written`: the policy's keys, where they were gathered already."""
+        self.keys = Keys((written or Written.of(policy)).numerals, trim=1)
         self.max_chars = 4 * self.keys.longest
         """Folded characters that a date or number takes at most, but for a very long one in words."""
 
@@ -36,9 +38,10 @@ class Numerals:
 
     def find_in(self, text: str, folded: Folded) -> list[Finding]:
         """Return every finding of a whole text that was folded already."""
-        if not self.keys or not _tells(folded.text):
+        if not self.keys:
             return []
-        return list(self.keys.matches(_tokens(folded, len(folded.text.split()), glued=False), self.name))
+        words = folded.text.split()
+        return list(self.keys.matches(_tokens(folded, words, len(words), glued=False), self.name))
 
     def read(self, text: str, *, closed: bool, glued: bool) -> Tokens:
         """Return the numerals of a text; a word that has not ended is none yet."""
@@ -48,51 +51,61 @@ class Numerals:
             return Tokens()
         open_word = words[-1] if folded.text[-1] != " " else None
         ended = len(words) - (open_word is not None)
-        tokens = _tokens(folded, ended, glued=glued) if _tells(folded.text) else Tokens()
+        tokens = _tokens(folded, words, ended, glued=glued)
         if open_word is None:
-            if len(text) - folded.spans[-1][1] > MAX_GAP:
+            if tokens.at and len(text) - folded.spans[-1][1] > MAX_GAP:
                 tokens.shown += "  "
-        elif not (glued and ended == 0) and may_become(open_word):
-            tokens.open_at = folded.spans[-1][0]
+            return tokens
+        begins, ends = _last_span(text, folded, open_word)
+        if not (glued and ended == 0) and may_become(open_word):
+            tokens.open_at = begins
         else:
             tokens.shown += "  "
-            tokens.word = folded.spans[-1][1] - 1
+            tokens.word = ends - 1
         return tokens
 
 
-def _tells(folded: str) -> bool:
-    if any(map(folded.__contains__, "0123456789")) or not telling().isdisjoint(folded.split()):
-        return True
-    return not folded.isascii() and any(map(str.isdecimal, folded))
+def _last_span(text: str, folded: Folded, word: str) -> tuple[int, int]:
+    if text[-1].isalnum() and text.isascii():  # most texts: the other words' places need not be worked out
+        return len(text) - len(word), len(text)
+    return folded.spans[-1]
 
 
-def _tokens(folded: Folded, ended: int, *, glued: bool) -> Tokens:
+def _tokens(folded: Folded, words: Sequence[str], ended: int, *, glued: bool) -> Tokens:
     """Return the tokens of the words that have ended; a word of another kind is a border."""
     tokens = Tokens()
-    shown = " "
-    joining, behind, border = 0, -1, False
-    for index, word in enumerate(folded.text.split()[:ended]):
-        read = None if glued and index == 0 else numeral(word)
-        joining = 0 if read else joining + 1
-        if read is None or joining > _MOST_JOINING:
-            border = True
+    telling = _TELLING
+    places = [at for at, word in enumerate(words) if word in telling or not word.isalpha()]
+    if not places:
+        return tokens
+    shown, last = " ", -1
+    for place in places:
+        read = numeral(words[place]) if place < ended and (place or not glued) else None
+        if not read:
             continue
-        start, end = folded.spans[index]
-        if border or 0 <= behind < start - MAX_GAP:
-            shown, border = f"{shown} ", False
-        behind = end
-        for place, token in enumerate(read):
+        start, end = folded.spans[place]
+        if last >= 0 and not _joined(words, folded.spans, last, place):
+            shown = f"{shown} "
+        last = place
+        for number, token in enumerate(read):
             tokens.at.append(len(shown) - 1)
             tokens.spans.append((start, end))
             tokens.anchors.append(start)
-            tokens.begins.append(place == 0)
-            tokens.ends.append(place == len(read) - 1)
+            tokens.begins.append(number == 0)
+            tokens.ends.append(number == len(read) - 1)
             shown += f"{token} "
-    tokens.shown = f"{shown} " if border else shown
+    if last >= 0 and not _joined(words, folded.spans, last, ended):
+        shown = f"{shown} "
+    tokens.shown = shown
     return tokens
 
 
-def _entries(policy: Policy) -> Iterator[tuple[str, Entry]]:
-    for entry, value, _ in values_of(policy):
-        for key in numeral_keys(value):
-            yield f" {key} ", entry
+def _joined(words: Sequence[str], spans: Sequence[tuple[int, int]], first: int, last: int) -> bool:
+    """Whether all words between two are such as 'of the', few and not far apart."""
+    if last - first - 1 > _MOST_JOINING:
+        return False
+    for at in range(first + 1, last):
+        if numeral(words[at]) != ():
+            return False
+    behind = min(last + 1, len(spans))
+    return all(spans[at][0] - spans[at - 1][1] <= MAX_GAP for at in range(first + 1, behind))

@@ -14,6 +14,7 @@ from guards.numerals import Numerals
 from guards.pattern import Patterns
 from guards.prompt import Reader
 from guards.releaser import Releaser
+from guards.written import Written
 from policies.policy import Policy
 from policies.relations import lexicon
 
@@ -48,10 +49,12 @@ class Guard:
         self.policy = policy
         self.pending = pending
         self._meaning = meaning
-        self._literals = Literals(policy)
-        table = [self._literals if make is Literals else make(policy) for make in SCANS.values()]
+        written = Written.of(policy)
+        self._literals = Literals(policy, written)
+        self._runs = tuple(each for each in (Numerals(policy, written), Digits(policy, written)) if each.keys)
+        made = {type(each): each for each in (self._literals, *self._runs)}
+        table = [made.get(make) or make(policy) for make in SCANS.values()]  # type: ignore[arg-type]
         self._scans = tuple(table) if scans is None else tuple(scans)
-        self._runs = tuple(each for each in table if isinstance(each, Numerals | Digits) and each.keys)
         self._knowledge = Knowledge(policy)
         self._words = lexicon()
         self._reader = Reader(policy, self._literals, meaning, self._words, self._runs)

@@ -8,15 +8,12 @@ start of the first run of tokens that is a live prefix of a key; text without an
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Protocol
 
-import ahocorasick
-
 from guards.base import Close, Finding, Part, Progress, ScanError
-from guards.literal import Entry
+from guards.written import Entries, Index
 from policies.text import Folded
 
 MAX_TAIL = 20_000
@@ -47,46 +44,33 @@ class Tokens:
 class Keys:
     """The keys of one kind of token and what they stand for; immutable."""
 
-    def __init__(self, keys: Iterable[tuple[str, Entry]], *, trim: int) -> None:
+    def __init__(self, keys: Mapping[str, Entries], *, trim: int) -> None:
         """`trim`: how many characters at a key's end are no token's own."""
-        entries: dict[str, list[Entry]] = {}
-        for key, entry in keys:
-            known = entries.setdefault(key, [])
-            if entry not in known:
-                known.append(entry)
         self._trim = trim
-        self._entries = tuple(map(tuple, entries.values()))
-        self._automaton = ahocorasick.Automaton()
-        for index, key in enumerate(entries):
-            self._automaton.add_word(key, (index, len(key)))
-        self._automaton.make_automaton()
-        self.longest = max(map(len, entries), default=0)
+        self._index = Index(keys)
+        self.longest = self._index.longest
+        self.shortest = min(map(len, keys), default=0)
 
     def __bool__(self) -> bool:
-        return bool(self._entries)
+        return bool(self._index)
 
     def matches(self, tokens: Tokens, scan: str) -> Iterator[Finding]:
         """Yield what the tokens hold; spans are those of the original text."""
-        for last, (index, length) in self._automaton.iter(tokens.shown):
-            first = bisect_right(tokens.at, last + 1 - length) - 1
-            final = bisect_right(tokens.at, last - self._trim) - 1
+        for start, end, entries in self._index.matches(tokens.shown) if tokens.at else ():
+            first = bisect_right(tokens.at, start) - 1
+            final = bisect_right(tokens.at, end - 1 - self._trim) - 1
             if tokens.begins[first] and tokens.ends[final]:
-                start, end = tokens.spans[first][0], tokens.spans[final][1]
-                for entry in self._entries[index]:
-                    yield entry.finding(scan, start, end)
+                for entry in entries:
+                    yield entry.finding(scan, tokens.spans[first][0], tokens.spans[final][1])
 
     def live(self, tokens: Tokens) -> int | None:
         """Return the original position from which on the text may still become part of a key."""
         shown = tokens.shown
         for index in range(bisect_right(tokens.at, len(shown) - self.longest - 1), len(tokens.at)):
             tail = shown[tokens.at[index] :]
-            if tokens.begins[index] and self._automaton.match(tail):
-                if not tokens.ends[-1] or not self._automaton.exists(tail) or self._grows(tail):
-                    return tokens.anchors[index]
+            if tokens.begins[index] and self._index.begins(tail, whole=not tokens.ends[-1]):
+                return tokens.anchors[index]
         return None
-
-    def _grows(self, key: str) -> bool:
-        return sum(1 for _ in islice(self._automaton.keys(key), 2)) > 1
 
 
 class Runs(Protocol):
@@ -158,7 +142,7 @@ class RunScan:
 
     def _fresh(self, tokens: Tokens) -> list[Finding]:
         findings = []
-        for found in self._runs.keys.matches(tokens, self._runs.name) if tokens.at else ():
+        for found in self._runs.keys.matches(tokens, self._runs.name):
             moved = replace(found, start=self._base + found.start, end=self._base + found.end)
             key = (moved.start, moved.end, moved.target, moved.fact)
             if key not in self._seen:

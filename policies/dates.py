@@ -14,9 +14,11 @@ from policies.numerals import HUNDRED, numeral, spelled
 from policies.text import fold
 
 _SEPARATED = re.compile(r"\d{1,4}([-./ ])\s?\d{1,2}\.?\1\s?\d{1,4}\.?")
+_LETTERS = re.compile(r"[^\W\d_]{3}")
 _COMPACT = re.compile(r"(?:19|20)\d{6}")
 _MONTH_DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _MAX_WORDS = 12
+_MAX_CHARS = 80
 NAMES = tuple(
     tuple(pair.split())
     for pair in "january jan,february feb,march mar,april apr,may,june jun,july jul,august aug,september sep,"
@@ -33,14 +35,14 @@ Date = tuple[int, int, int]
 
 def dates(value: str) -> list[Date]:
     """Return the dates that a value may mean: none, one, or two where day and month may be either."""
-    if len(value) > 80 or not any(char.isdecimal() for char in value):
+    if len(value) > _MAX_CHARS:
         return []
     text = value.strip()
     if _SEPARATED.fullmatch(text):
         return list(dict.fromkeys(_by_order([int(each) for each in re.findall(r"\d+", text)], text)))
     if _COMPACT.fullmatch(text):
         return [*_checked(int(text[:4]), int(text[4:6]), int(text[6:]))]
-    return _in_words(text)
+    return _in_words(text) if _LETTERS.search(text) else []
 
 
 def _by_order(numbers: list[int], text: str) -> Iterator[Date]:
@@ -100,7 +102,9 @@ def keys(date: Date) -> Iterator[str]:
 def forms(date: Date) -> Iterator[str]:
     """Yield the writings of a date with a year of two figures, which are too short to be read as numbers."""
     year, month, day = date
-    for when, at in product({str(day), f"{day:02}"}, {str(month), f"{month:02}"}):
+    for when, at in product(
+        dict.fromkeys((str(day), f"{day:02}")), dict.fromkeys((str(month), f"{month:02}"))
+    ):
         yield f"{when} {at} {year % 100:02}"
         yield f"{at} {when} {year % 100:02}"
     if year % 100 < 10:

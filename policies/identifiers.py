@@ -16,6 +16,8 @@ MIN_HALVED = 8
 """An identifier of this many digits or more gives itself away in two halves."""
 _MAX_LETTERS = 12
 _MIN_LOCAL = 7
+_LETTERS = re.compile(r"[^\W\d_]+")
+_OTHER = re.compile(r"\D+")
 _PHONE = re.compile(r"\+?[\d\s().\-/]{7,32}")
 _TWO_DIGIT_CODES = frozenset(
     "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 86 "
@@ -32,16 +34,21 @@ def country_code(digits: str) -> int:
 
 def digits(value: str) -> tuple[str, ...]:
     """Return the digit strings that stand for a value, the shortest of six digits; none where it is no number."""
-    if sum(char.isalpha() for char in value) > _MAX_LETTERS:
+    letters = _LETTERS.findall(value)
+    if sum(map(len, letters)) > _MAX_LETTERS:
         return ()
-    runs = ["".join(filter(str.isdecimal, run)) for run in re.split(r"[^\W\d_]+", value)]
-    runs = ["".join(str(int(digit)) for digit in run) for run in runs if MIN_DIGITS <= len(run) <= MAX_DIGITS]
+    runs = [_OTHER.sub("", run) for run in (_LETTERS.split(value) if letters else (value,))]
+    runs = [_ascii(run) for run in runs if MIN_DIGITS <= len(run) <= MAX_DIGITS]
     if not runs:
         return ()
     text = value.strip()
     if _PHONE.fullmatch(text) and len(runs[0]) <= 15 and text.count(".") < 4:
         return tuple(dict.fromkeys(_phone(text, runs[0])))
     return tuple(dict.fromkeys(runs))
+
+
+def _ascii(digits: str) -> str:
+    return digits if digits.isascii() else "".join(str(int(digit)) for digit in digits)
 
 
 def _phone(text: str, number: str) -> Iterator[str]:

@@ -112,9 +112,7 @@ def may_become(word: str) -> bool:
 def numeral(word: str) -> tuple[str, ...] | None:
     """Return the tokens of a folded word; None where it is an ordinary word."""
     tokens = vocabulary().get(word)
-    if tokens is None and any(char.isdecimal() for char in word[:5]):
-        return _with_digits(word)
-    return tokens
+    return _with_digits(word) if tokens is None and not word.isalpha() else tokens
 
 
 def _with_digits(word: str) -> tuple[str, ...] | None:

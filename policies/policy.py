@@ -53,9 +53,14 @@ class Fact:
     """Questions for it, `{name}` already filled in with the subject's first name form."""
 
     @property
+    def of_works(self) -> bool:
+        """Whether its values are titles of works."""
+        return not _OF_WORKS.isdisjoint(self.relation.cues)
+
+    @property
     def strong(self) -> tuple[bool, ...]:
         """Whether each of the values is nobody else's, and gives its subject away without a name."""
-        titled = not _OF_WORKS.isdisjoint(self.relation.cues)
+        titled = self.of_works
         return tuple(strength(value, titled=titled) == "strong" for value in self.values)
 
 
