@@ -24,7 +24,8 @@ class Part(StrEnum):
     """A word of a name, by itself: it may be anybody's."""
     VALUE = "value"
     VALUE_PART = "value part"
-    """A value within another thing's name or a longer number, in a request: it may be no value of the target."""
+    """A value within another thing's name or a longer number, in a request: it may be no value of the
+    target."""
     PATTERN = "pattern"
     MEANING = "meaning"
     PREFIX = "prefix"

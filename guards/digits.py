@@ -1,13 +1,14 @@
-"""Phone, card and account numbers by their digits: in any grouping, with any separators, or digit by digit in words.
+"""Phone, card and account numbers by their digits: in any grouping, with any separators, or digit by digit in
+words.
 
-'4111 1111', '4111-1111', '41 11 11 11' and 'four one one one ...' are one run of digits.  A match begins and ends where
-a group of digits does, so that nothing is found inside a longer number; behind '+' or '00' a country code is a group.
+'4111 1111', '4111-1111', '41 11 11 11' and 'four one one one ...' are one run of digits.  A match begins and
+ends where a group of digits does, so that nothing is found inside a longer number; behind '+' or '00' a
+country code is a group.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from guards.base import Finding
 from guards.runs import Keys, RunScan, Tokens
@@ -59,7 +60,8 @@ class Digits:
         return list(self.keys.matches(tokens, self.name)) if tokens.at else []
 
     def find_in(self, text: str, folded: Folded) -> list[Finding]:
-        """Return every finding of a whole text that was folded already: most texts hold no digit in any guise."""
+        """Return every finding of a whole text that was folded already: most texts hold no digit in any
+        guise."""
         if self.keys and (_HAS_DIGIT.search(folded.text) or any(map(folded.text.__contains__, _SPELLED))):
             return self.find(text)
         return []
@@ -67,7 +69,7 @@ class Digits:
     def read(self, text: str, *, closed: bool, glued: bool) -> Tokens:
         """Return the digits of a text; where it may go on, what has begun at its end is open."""
         view = plain(text)
-        reading = _Reading(view.text, closed=closed, glued=glued)
+        reading = _Reading(view.text, self.keys.shortest, closed=closed, glued=glued)
         tokens = reading.tokens
         if view.offsets is not None:
             tokens.spans = [view.span(*span) for span in tokens.spans]
@@ -82,8 +84,9 @@ class Digits:
 class _Reading:
     """One pass over a plain text."""
 
-    def __init__(self, text: str, *, closed: bool, glued: bool) -> None:
+    def __init__(self, text: str, shortest: int, *, closed: bool, glued: bool) -> None:
         self.tokens = Tokens()
+        self._shortest = shortest
         self._text = text
         self._closed = closed
         self._pieces: list[str] = []
@@ -96,11 +99,14 @@ class _Reading:
         """Whether the text ends within an ordinary word."""
         end = len(text) if closed else self._open_end(glued)
         self._groups(end, glued)
-        if self._behind is not None and not self._joins(text[self._behind : end]):
-            self._border()
+        self._finish(end)
+
+    def _finish(self, end: int) -> None:
+        """Note what the text's end means for the last run."""
+        self._between(end)
         if self._last_is_word:
             self._border()
-        if self._repeat is not None and not closed:
+        if self._repeat is not None and not self._closed:
             self._hold(self._repeat[1])
         self.tokens.shown = "".join(self._pieces)
 
@@ -125,13 +131,29 @@ class _Reading:
         self.tokens.open_at = at if self.tokens.open_at is None else min(at, self.tokens.open_at)
 
     def _groups(self, end: int, glued: bool) -> None:
-        for start, behind in _found(self._text, end):
+        found = _found(self._text, end)
+        if found and sum(map(self._most, found)) < self._shortest:
+            # Too few for any key: what matters is a run that may go on.
+            found = [] if self._closed else self._last_run(found, end)
+        for start, behind in found:
             if glued and start == 0:
                 self._dead(behind)
             elif self._text[start].isdecimal():
                 self._group(start, behind)
             else:
                 self._word(start, behind)
+
+    def _most(self, span: tuple[int, int]) -> int:
+        """Return how many digits a group or word may stand for: 'double' and 'triple' add to the next."""
+        length = span[1] - span[0]
+        return length if self._text[span[0]].isdecimal() else 2 if length == len("triple") else 1
+
+    def _last_run(self, found: list[tuple[int, int]], end: int) -> list[tuple[int, int]]:
+        first = len(found)
+        while first and self._joins(self._text[found[first - 1][1] : end]):
+            first -= 1
+            end = found[first][0]
+        return found[first:]
 
     def _dead(self, end: int) -> None:
         if end == len(self._text) and not self._closed:

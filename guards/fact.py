@@ -66,7 +66,7 @@ class Completion:
     ) -> None:
         self._policy = policy
         self._arms = arms
-        self._exact = (literals, *runs)
+        self._exact: Sequence[Literals | Runs] = (literals, *runs)
         self._reach = 4 * max(each.max_chars for each in self._exact)
         self._words = words
         self._named: set[int] = set()

@@ -1,7 +1,7 @@
-"""Dates and numbers, in figures or in words: read as `policies.numerals` reads them, whatever the language."""
+"""Dates and numbers, in figures or in words: read as `policies.numerals` reads them, whatever the
+language."""
 
 from __future__ import annotations
-
 
 from collections.abc import Sequence
 
@@ -73,7 +73,7 @@ def _last_span(text: str, folded: Folded, word: str) -> tuple[int, int]:
 
 def _tokens(folded: Folded, words: Sequence[str], ended: int, *, glued: bool) -> Tokens:
     """Return the tokens of the words that have ended; a word of another kind is a border."""
-    tokens = Tokens()
+    tokens = Tokens(folded=folded)
     telling = _TELLING
     places = [at for at, word in enumerate(words) if word in telling or not word.isalpha()]
     if not places:
@@ -83,29 +83,28 @@ def _tokens(folded: Folded, words: Sequence[str], ended: int, *, glued: bool) ->
         read = numeral(words[place]) if place < ended and (place or not glued) else None
         if not read:
             continue
-        start, end = folded.spans[place]
-        if last >= 0 and not _joined(words, folded.spans, last, place):
+        if last >= 0 and not _joined(words, folded, last, place):
             shown = f"{shown} "
         last = place
         for number, token in enumerate(read):
             tokens.at.append(len(shown) - 1)
-            tokens.spans.append((start, end))
-            tokens.anchors.append(start)
+            tokens.words.append(place)
             tokens.begins.append(number == 0)
             tokens.ends.append(number == len(read) - 1)
             shown += f"{token} "
-    if last >= 0 and not _joined(words, folded.spans, last, ended):
+    if last >= 0 and not _joined(words, folded, last, ended):
         shown = f"{shown} "
     tokens.shown = shown
     return tokens
 
 
-def _joined(words: Sequence[str], spans: Sequence[tuple[int, int]], first: int, last: int) -> bool:
+def _joined(words: Sequence[str], folded: Folded, first: int, last: int) -> bool:
     """Whether all words between two are such as 'of the', few and not far apart."""
     if last - first - 1 > _MOST_JOINING:
         return False
     for at in range(first + 1, last):
         if numeral(words[at]) != ():
             return False
+    spans = folded.spans
     behind = min(last + 1, len(spans))
     return all(spans[at][0] - spans[at - 1][1] <= MAX_GAP for at in range(first + 1, behind))

@@ -231,7 +231,10 @@ class Passages:
             starts.append(at)
             at += len(text) + 1
         findings: list[Finding] = []
-        for each in (each for scan in (self._literals, *self._runs) for each in scan.find(joined)):
+        for each in [
+            *self._literals.find(joined),
+            *(each for runs in self._runs for each in runs.find(joined)),
+        ]:
             first, last = _place(starts, each.start), _place(starts, each.end - 1)
             number, offset, _ = edges[last]
             if edges[first][0] < number:

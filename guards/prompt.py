@@ -7,8 +7,8 @@ what the answer must not bring (docs/design.md, 'Completion').  A target is
   a fact; a meaning; or what an earlier turn was about, where this one goes on about it;
 * reversed where the question gives value and relation and seeks a person, or a strong value and either: the
   name must not come;
-* watched where its subject is merely in play, by a name or a strong value: another value of it in the answer is
-  a leak on its own.
+* watched where its subject is merely in play, by a name or a strong value: another value of it in the answer
+is a leak on its own.
 """
 
 from __future__ import annotations

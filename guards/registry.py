@@ -52,8 +52,8 @@ class Guard:
         written = Written.of(policy)
         self._literals = Literals(policy, written)
         self._runs = tuple(each for each in (Numerals(policy, written), Digits(policy, written)) if each.keys)
-        made = {type(each): each for each in (self._literals, *self._runs)}
-        table = [made.get(make) or make(policy) for make in SCANS.values()]  # type: ignore[arg-type]
+        made: dict[object, Compiled] = {Literals: self._literals, **{type(each): each for each in self._runs}}
+        table = [made.get(make) or make(policy) for make in SCANS.values()]
         self._scans = tuple(table) if scans is None else tuple(scans)
         self._knowledge = Knowledge(policy)
         self._words = lexicon()

@@ -1,8 +1,9 @@
 """Runs of tokens: how numerals and digits are found in a stream, in one pass whatever the number of targets.
 
-A scan of this kind reads a text as tokens (numbers and months, or single digits), with the ordinary words between
-them as borders, and looks for its keys in the tokens by Aho-Corasick (Aho and Corasick 1975).  The frontier is the
-start of the first run of tokens that is a live prefix of a key; text without any token leaves at once.
+A scan of this kind reads a text as tokens (numbers and months, or single digits), with the ordinary words
+between them as borders, and looks for its keys in the tokens by Aho-Corasick (Aho and Corasick 1975).  The
+frontier is the start of the first run of tokens that is a live prefix of a key; text without any token leaves
+at once.
 """
 
 from __future__ import annotations
@@ -22,13 +23,17 @@ MAX_TAIL = 20_000
 
 @dataclass(slots=True)
 class Tokens:
-    """A text read as tokens.  Lists run in parallel, one item a token; all positions of the text are original ones."""
+    """A text read as tokens.  Lists run in parallel, one item a token; all positions of the text are original
+    ones."""
 
     shown: str = ""
     """The tokens, joined; a border between two runs is a space that no key holds."""
     at: list[int] = field(default_factory=list)
     """Where each token begins in `shown`."""
     spans: list[tuple[int, int]] = field(default_factory=list)
+    words: list[int] = field(default_factory=list)
+    """In place of `spans` and `anchors`: which word of `folded` each token is.  Most are never looked up."""
+    folded: Folded | None = None
     begins: list[bool] = field(default_factory=list)
     """Whether a key may begin here: not within a longer number."""
     ends: list[bool] = field(default_factory=list)
@@ -39,6 +44,14 @@ class Tokens:
     """Where something begins at the text's end that may still become a token."""
     word: int | None = None
     """Where the last word's last character is, if that word has not ended and is no token."""
+
+    def span(self, token: int) -> tuple[int, int]:
+        """Return where a token stands."""
+        return self.spans[token] if self.folded is None else self.folded.spans[self.words[token]]
+
+    def anchor(self, token: int) -> int:
+        """Return from where on the text is needed to read a token again."""
+        return self.anchors[token] if self.folded is None else self.span(token)[0]
 
 
 class Keys:
@@ -61,7 +74,7 @@ class Keys:
             final = bisect_right(tokens.at, end - 1 - self._trim) - 1
             if tokens.begins[first] and tokens.ends[final]:
                 for entry in entries:
-                    yield entry.finding(scan, tokens.spans[first][0], tokens.spans[final][1])
+                    yield entry.finding(scan, tokens.span(first)[0], tokens.span(final)[1])
 
     def live(self, tokens: Tokens) -> int | None:
         """Return the original position from which on the text may still become part of a key."""
@@ -69,7 +82,7 @@ class Keys:
         for index in range(bisect_right(tokens.at, len(shown) - self.longest - 1), len(tokens.at)):
             tail = shown[tokens.at[index] :]
             if tokens.begins[index] and self._index.begins(tail, whole=not tokens.ends[-1]):
-                return tokens.anchors[index]
+                return tokens.anchor(index)
         return None
 
 
@@ -136,8 +149,8 @@ class RunScan:
         tokens = self._runs.read(self._tail, closed=False, glued=self._glued)
         live = self._runs.keys.live(tokens)
         # One token is the beginning of too much to mean anything.
-        if live is not None and sum(anchor >= live for anchor in tokens.anchors) > 1:
-            end = self._base + tokens.spans[-1][1]
+        if live is not None and sum(tokens.anchor(each) >= live for each in range(len(tokens.at))) > 1:
+            end = self._base + tokens.span(-1)[1]
             yield Finding(-1, self._runs.name, Part.PREFIX, self._base + live, end)
 
     def _fresh(self, tokens: Tokens) -> list[Finding]:
@@ -151,7 +164,8 @@ class RunScan:
         return findings
 
     def _drop(self, held: int | None, word: int | None) -> None:
-        """Forget what no key needs; of a word that is no token its last character, so that it is seen to go on."""
+        """Forget what no key needs; of a word that is no token its last character, so that it is seen to go
+        on."""
         if held is None:
             self._glued = word is not None
             cut = len(self._tail) if word is None else word

@@ -1,8 +1,8 @@
 """Whether a value stands by itself in a request, or within another thing's name or a longer number.
 
-'Danehill Drift' is not Danehill, and 84,000,000 is not 84,000.  This is asked of whole texts of a request alone: there a
-value arms, and one that is another's should not.  In answers every value counts as it stands, since it is a leak
-only with its subject in play, and then a word more beside it must not let it out.
+'Danehill Drift' is not Danehill, and 84,000,000 is not 84,000.  This is asked of whole texts of a request
+alone: there a value arms, and one that is another's should not.  In answers every value counts as it stands,
+since it is a leak only with its subject in play, and then a word more beside it must not let it out.
 """
 
 from __future__ import annotations

@@ -82,7 +82,8 @@ def _name_forms(name: str) -> Iterator[str]:
 
 
 class Index:
-    """Keys in one automaton, by Aho-Corasick (Aho and Corasick 1975): one pass whatever their number.  Immutable."""
+    """Keys in one automaton, by Aho-Corasick (Aho and Corasick 1975): one pass whatever their number.
+    Immutable."""
 
     def __init__(self, keys: Mapping[str, Entries]) -> None:
         self._entries = tuple(keys.values())

@@ -1,7 +1,7 @@
 """Dates: whether a value is one, and every key under which `policies.numerals` reads a writing of it.
 
-A full date only: a day with its month, or a month with its year, is a half, and a year stays what it is.  Where
-the order of day and month cannot be told ('12/03/1974'), both readings count.
+A full date only: a day with its month, or a month with its year, is a half, and a year stays what it is.
+Where the order of day and month cannot be told ('12/03/1974'), both readings count.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Phone, card, account and other numbers that are compared by their digits, however these are grouped.
 
-A run of six digits or more that a value is made of, beside a few letters ('K 123 456-7', 'GB29 NWBK 6016 ...').  Of a
-phone number every prefix counts: '+46 70 ...', '0046 70 ...' and '070 ...' are one number.
+A run of six digits or more that a value is made of, beside a few letters ('K 123 456-7', 'GB29 NWBK 6016
+...').  Of a phone number every prefix counts: '+46 70 ...', '0046 70 ...' and '070 ...' are one number.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 _OTHER = re.compile(r"\D+")
 _PHONE = re.compile(r"\+?[\d\s().\-/]{7,32}")
 _TWO_DIGIT_CODES = frozenset(
-    "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 86 "
-    "90 91 92 93 94 95 98".split()
+    "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65"
+    " 66 81 82 84 86 90 91 92 93 94 95 98".split()
 )
 
 
@@ -33,7 +33,8 @@ def country_code(digits: str) -> int:
 
 
 def digits(value: str) -> tuple[str, ...]:
-    """Return the digit strings that stand for a value, the shortest of six digits; none where it is no number."""
+    """Return the digit strings that stand for a value, the shortest of six digits; none where it is no
+    number."""
     letters = _LETTERS.findall(value)
     if sum(map(len, letters)) > _MAX_LETTERS:
         return ()

@@ -1,7 +1,8 @@
-"""Numbers and amounts: whether a value is one, and the keys under which `policies.numerals` reads a writing of it.
+"""Numbers and amounts: whether a value is one, and the keys under which `policies.numerals` reads a writing
+of it.
 
-'84,000', '84.000', '84 000', '84k', '84 thousand', 'eighty-four thousand', 'USD 84,000' and '84,000 dollars' are one
-number.  A year stays what it is, and so does a decimal but for 'twelve point five'.
+'84,000', '84.000', '84 000', '84k', '84 thousand', 'eighty-four thousand', 'USD 84,000' and '84,000 dollars'
+are one number.  A year stays what it is, and so does a decimal but for 'twelve point five'.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from policies.numerals import BILLION, HUNDRED, MILLION, MULTIPLIERS, THOUSAND, 
 from policies.text import fold
 
 _AMOUNT = re.compile(
-    r"(?:[$€£¥₹₽]|[A-Za-z]{2,3}\$?)?\s?(\d{1,3}(?:([,.'’ \u00a0\u202f])\d{3})(?:\2\d{3})*|\d+)(?:([.,])(\d{1,2}))?\s?(%|[^\W\d_]+)?"
+    r"(?:[$€£¥₹₽]|[A-Za-z]{2,3}\$?)?\s?"
+    r"(\d{1,3}(?:([,.'’ \u00a0\u202f])\d{3})(?:\2\d{3})*|\d+)(?:([.,])(\d{1,2}))?\s?(%|[^\W\d_]+)?"
     r"(?:\s(?:[$€£¥₹₽]|[A-Za-z]{1,9}))?\s?[$€£¥₹₽]?"
 )
 _UNITS = frozenset(
-    "percent pct per dollars dollar euros euro pounds pound kronor kroner krona kr rubles francs yen rupees zloty "
-    "usd eur gbp sek nok dkk chf pln czk rub jpy cny inr aud cad nzd".split()
+    "percent pct per dollars dollar euros euro pounds pound kronor kroner krona kr rubles francs yen"
+    " rupees zloty usd eur gbp sek nok dkk chf pln czk rub jpy cny inr aud cad nzd".split()
 )
 _YEAR = re.compile(r"1[0-9]{3}|20[0-9]{2}")
 _LARGEST = 10**12
@@ -94,7 +96,8 @@ def _sum(tokens: list[str]) -> int | None:
 
 
 def keys(number: Number) -> Iterator[str]:
-    """Yield the keys of a number, tokens with one space between: in figures, in groups, shortened, in words."""
+    """Yield the keys of a number, tokens with one space between: in figures, in groups, shortened, in
+    words."""
     whole = number.whole
     if number.ordinal:
         yield f"o{whole}"

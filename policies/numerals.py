@@ -1,8 +1,9 @@
 """Number words and names of months, read word by word: what 'the twelfth of March' and '12/3' have in common.
 
-A folded word is read as tokens: '12', 'twelve' and '012' are `12`, '12th' and 'twelfth' are `o12`, 'March', 'märz'
-and 'марта' are `m3`, '84k' is `84` and `k`.  Words that join numbers ('of', 'the', 'and') are read as nothing.
-Values that are dates or numbers are compared in these tokens, so that one key stands for every language.
+A folded word is read as tokens: '12', 'twelve' and '012' are `12`, '12th' and 'twelfth' are `o12`, 'March',
+'märz' and 'марта' are `m3`, '84k' is `84` and `k`.  Words that join numbers ('of', 'the', 'and') are read as
+nothing. Values that are dates or numbers are compared in these tokens, so that one key stands for every
+language.
 """
 
 from __future__ import annotations
@@ -20,35 +21,37 @@ BILLION: Final = "G"
 MULTIPLIERS: Final = {HUNDRED: 100, THOUSAND: 10**3, MILLION: 10**6, BILLION: 10**9}
 """Tokens by which the number before them is multiplied."""
 
-_MONTHS = (
-    "january jan januar jänner janvier janv enero ene gennaio janeiro januari tammikuu tammikuuta stycznia styczeń "
-    "ledna leden января январь янв січня ιανουαρίου ιανουάριος ocak január ianuarie",
-    "february feb februar feber février févr fév febrero febbraio fevereiro fev februari helmikuu helmikuuta lutego "
-    "luty února únor февраля февраль фев лютого φεβρουαρίου φεβρουάριος şubat február februarie",
-    "march mar märz maerz mrz mars marzo março maart marts maaliskuu maaliskuuta marca marzec března březen марта "
-    "март мар березня μαρτίου μάρτιος mart március martie",
-    "april apr avril avr abril abr aprile huhtikuu huhtikuuta kwietnia kwiecień dubna duben апреля апрель апр квітня "
-    "απριλίου απρίλιος nisan április aprilie",
-    "may mai mayo maggio mag maio mei maj toukokuu toukokuuta maja května květen мая май травня μαΐου μάιος mayıs "
-    "május",
-    "june jun juni juin junio giugno giu junho kesäkuu kesäkuuta czerwca czerwiec června červen июня июнь июн червня "
-    "ιουνίου ιούνιος haziran június iunie",
-    "july jul juli juillet juil julio luglio lug julho heinäkuu heinäkuuta lipca lipiec července červenec июля июль "
-    "июл липня ιουλίου ιούλιος temmuz július iulie",
-    "august aug août agosto ago augustus augusti elokuu elokuuta sierpnia sierpień srpna srpen августа август авг "
-    "серпня αυγούστου αύγουστος ağustos augusztus",
-    "september sep sept septembre septiembre settembre sett setembro syyskuu syyskuuta września wrzesień září "
-    "сентября сентябрь сен вересня σεπτεμβρίου σεπτέμβριος eylül szeptember septembrie",
-    "october oct oktober okt octobre octubre ottobre ott outubro lokakuu lokakuuta października październik října "
-    "říjen октября октябрь окт жовтня οκτωβρίου οκτώβριος ekim október octombrie",
-    "november nov novembre noviembre novembro marraskuu marraskuuta listopada listopad listopadu ноября ноябрь ноя "
-    "листопада νοεμβρίου νοέμβριος kasım noiembrie",
-    "december dec dezember dez décembre déc diciembre dic dicembre dezembro joulukuu joulukuuta grudnia grudzień "
-    "prosince prosinec декабря декабрь дек грудня δεκεμβρίου δεκέμβριος aralık decembrie",
-)
+_MONTHS = """
+1 january jan januar jänner janvier janv enero ene gennaio janeiro januari tammikuu tammikuuta
+1 stycznia styczeń ledna leden января январь янв січня ιανουαρίου ιανουάριος ocak január ianuarie
+2 february feb februar feber février févr fév febrero febbraio fevereiro fev februari helmikuu
+2 helmikuuta lutego luty února únor февраля февраль фев лютого φεβρουαρίου φεβρουάριος şubat február
+2 februarie
+3 march mar märz maerz mrz mars marzo março maart marts maaliskuu maaliskuuta marca marzec března
+3 březen марта март мар березня μαρτίου μάρτιος mart március martie
+4 april apr avril avr abril abr aprile huhtikuu huhtikuuta kwietnia kwiecień dubna duben апреля апрель
+4 апр квітня απριλίου απρίλιος nisan április aprilie
+5 may mai mayo maggio mag maio mei maj toukokuu toukokuuta maja května květen мая май травня μαΐου
+5 μάιος mayıs május
+6 june jun juni juin junio giugno giu junho kesäkuu kesäkuuta czerwca czerwiec června červen июня июнь
+6 июн червня ιουνίου ιούνιος haziran június iunie
+7 july jul juli juillet juil julio luglio lug julho heinäkuu heinäkuuta lipca lipiec července červenec
+7 июля июль июл липня ιουλίου ιούλιος temmuz július iulie
+8 august aug août agosto ago augustus augusti elokuu elokuuta sierpnia sierpień srpna srpen августа
+8 август авг серпня αυγούστου αύγουστος ağustos augusztus
+9 september sep sept septembre septiembre settembre sett setembro syyskuu syyskuuta września wrzesień
+9 září сентября сентябрь сен вересня σεπτεμβρίου σεπτέμβριος eylül szeptember septembrie
+10 october oct oktober okt octobre octubre ottobre ott outubro lokakuu lokakuuta października
+10 październik října říjen октября октябрь окт жовтня οκτωβρίου οκτώβριος ekim október octombrie
+11 november nov novembre noviembre novembro marraskuu marraskuuta listopada listopad listopadu ноября
+11 ноябрь ноя листопада νοεμβρίου νοέμβριος kasım noiembrie
+12 december dec dezember dez décembre déc diciembre dic dicembre dezembro joulukuu joulukuuta grudnia
+12 grudzień prosince prosinec декабря декабрь дек грудня δεκεμβρίου δεκέμβριος aralık decembrie
+"""
+"""The months' names and what they are shortened to, in the larger European languages: number, names."""
 _UNITS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen"
 ).split()
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 _ORDINALS = (
@@ -57,7 +60,8 @@ _ORDINALS = (
 ).split()
 _MULTIPLIED = {
     HUNDRED: "hundred",
-    THOUSAND: "thousand thousands k tausend tsd mille mil mila tusen duizend tuhatta tysięcy tys тысяч тысячи тыс",
+    THOUSAND: "thousand thousands k tausend tsd mille mil mila tusen duizend tuhatta tysięcy tys тысяч "
+    "тысячи тыс",
     MILLION: "million millions mio mn mln millionen millones millón milioni milione milhões miljoner miljoen "
     "miljoonaa milionów миллион миллиона миллионов млн",
     BILLION: "billion billions bn bln milliard milliards milliarden mrd miliardi miljarder miljard млрд",
@@ -65,7 +69,9 @@ _MULTIPLIED = {
 _JOINING = "of the and de del do den der le la el in year anno a an año 年 月 日 년 월 일"
 _MONEY = frozenset("usd us eur gbp sek nok dkk chf pln czk rub jpy cny inr aud cad nzd kr rs r a c".split())
 _ORDINAL_ENDS = frozenset("st nd rd th er e o a re".split())
-_GLUED_MULTIPLIERS = {"k": THOUSAND, "m": MILLION, "mn": MILLION, "mm": MILLION, "mio": MILLION, "b": BILLION, "bn": BILLION}  # fmt: skip
+_GLUED_MULTIPLIERS = {
+    "k": THOUSAND, "m": MILLION, "mn": MILLION, "mm": MILLION, "mio": MILLION, "b": BILLION, "bn": BILLION
+}  # fmt: skip
 
 _WITH_DIGITS = re.compile(r"([^\W\d_]{0,3})(\d{1,15})([^\W\d_]{0,3})")
 _GLUED_DATE = re.compile(r"(\d{1,2})([^\W\d_]{3,12})(\d{2,4})")
@@ -77,11 +83,12 @@ _MAX_OPEN = 30
 def vocabulary() -> dict[str, tuple[str, ...]]:
     """Return the tokens of every folded word that is one; joining words have none."""
     known: dict[str, tuple[str, ...]] = {}
-    for number, names in enumerate(_MONTHS, 1):
-        known |= dict.fromkeys(map(_folded, names.split()), (f"m{number}",))
-    known |= {word: (str(number),) for number, word in enumerate(_UNITS)}
-    known |= {word: (str(10 * number),) for number, word in enumerate(_TENS, 2)}
-    known |= {word: (f"o{number}",) for number, word in enumerate(_ORDINALS, 1)}
+    for row in _MONTHS.strip().splitlines():
+        number, *names = row.split()
+        known |= dict.fromkeys(map(_folded, names), (f"m{number}",))
+    known |= {word: (str(value),) for value, word in enumerate(_UNITS)}
+    known |= {word: (str(10 * value),) for value, word in enumerate(_TENS, 2)}
+    known |= {word: (f"o{value}",) for value, word in enumerate(_ORDINALS, 1)}
     known |= {"oh": ("0",), "nought": ("0",), "thirtieth": ("o30",), "point": ("p",)}
     for token, words in _MULTIPLIED.items():
         known |= dict.fromkeys(map(_folded, words.split()), (token,))
@@ -95,7 +102,8 @@ def _folded(word: str) -> str:
 
 @cache
 def telling() -> frozenset[str]:
-    """Return the words of the vocabulary that say something by themselves: a text without any holds no number."""
+    """Return the words of the vocabulary that say something by themselves: a text without any holds no
+    number."""
     return frozenset(word for word, tokens in vocabulary().items() if tokens)
 
 

@@ -17,10 +17,11 @@ _PARTICLES = frozenset(
     "von van der den de del della di da dos du la le el al bin ibn ben af av zu ter".split()
 )
 _PERSONS = frozenset(
-    "spouse husband wife married partner marriage widow fiance fiancee children child son daughter sons daughters kids "
-    "offspring parents parent father mother dad mum mom siblings sibling brother sister brothers sisters twin doctor "
-    "physician therapist surgeon manager supervisor boss superior mentor teacher colleague colleagues coworker "
-    "collaborator friend friends author editor founder owner lawyer assistant contact neighbour neighbor lover".split()
+    "spouse husband wife married partner marriage widow fiance fiancee children child son daughter "
+    "sons daughters kids offspring parents parent father mother dad mum mom siblings sibling brother"
+    " sister brothers sisters twin doctor physician therapist surgeon manager supervisor boss "
+    "superior mentor teacher colleague colleagues coworker collaborator friend friends author editor"
+    " founder owner lawyer assistant contact neighbour neighbor lover".split()
 )
 _HAN = re.compile("[\u4e00-\u9fff]{2,4}")
 _SHORTEST = 4
@@ -30,7 +31,8 @@ _WORDS_OF_A_LETTER = frozenset("ai")
 
 
 def is_name(value: str) -> bool:
-    """Whether a value looks like a name: one to four words, each with a capital but for 'von' and the like."""
+    """Whether a value looks like a name: one to four words, each with a capital but for 'von' and the
+    like."""
     if _HAN.fullmatch(value):
         return True
     if value[:1] == value[:1].lower() or not _NAME.fullmatch(value):

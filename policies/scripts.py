@@ -1,6 +1,7 @@
 """Names in other scripts: a Latin name as Cyrillic and Greek write it, and any other name in Latin letters.
 
-By sound, as newspapers do it, and in two spellings at most.  Into Latin letters by `anyascii`, which knows every script of Unicode.
+By sound, as newspapers do it, and in two spellings at most.  Into Latin letters by `anyascii`, which knows
+every script of Unicode.
 """
 
 from __future__ import annotations
@@ -15,27 +16,29 @@ from policies.text import fold
 
 _MAX_CHARS = 60
 _CYRILLIC = {
-    "shch": "щ", "tsch": "ч", "sch": "ш", "sh": "ш", "ch": "ч", "zh": "ж", "kh": "х", "ts": "ц", "ya": "я", "ja": "я",
-    "yu": "ю", "ju": "ю", "yo": "ё", "jo": "йо", "th": "т", "ph": "ф", "ck": "к", "qu": "кв", "oo": "у", "ee": "и",
-    "ou": "у", "ei": "ей", "ey": "ей", "ay": "ей", "ai": "ай", "oy": "ой",
-    "a": "а", "b": "б", "c": "к|с", "d": "д", "e": "е", "f": "ф", "g": "г", "h": "х|г", "i": "и", "j": "дж|й", "k": "к",
-    "l": "л", "m": "м", "n": "н", "o": "о", "p": "п", "q": "к", "r": "р", "s": "с", "t": "т", "u": "у", "v": "в",
-    "w": "в|у", "x": "кс", "y": "и|ы", "z": "з|ц",
+    "shch": "щ", "tsch": "ч", "sch": "ш", "sh": "ш", "ch": "ч", "zh": "ж", "kh": "х", "ts": "ц", "ya": "я",
+    "ja": "я", "yu": "ю", "ju": "ю", "yo": "ё", "jo": "йо", "th": "т", "ph": "ф", "ck": "к", "qu": "кв",
+    "oo": "у", "ee": "и", "ou": "у", "ei": "ей", "ey": "ей", "ay": "ей", "ai": "ай", "oy": "ой", "a": "а",
+    "b": "б", "c": "к|с", "d": "д", "e": "е", "f": "ф", "g": "г", "h": "х|г", "i": "и", "j": "дж|й", "k": "к",
+    "l": "л", "m": "м", "n": "н", "o": "о", "p": "п", "q": "к", "r": "р", "s": "с", "t": "т", "u": "у",
+    "v": "в", "w": "в|у", "x": "кс", "y": "и|ы", "z": "з|ц",
 }  # fmt: skip
 _GREEK = {
     "shch": "σ", "tsch": "τσ", "sch": "σ", "th": "θ", "ch": "τσ", "sh": "σ", "zh": "ζ", "kh": "χ", "ts": "τσ",
-    "ya": "για", "ja": "για", "yu": "γιου", "ju": "γιου", "yo": "γιο", "jo": "γιο", "ph": "φ", "ou": "ου", "oo": "ου",
-    "ck": "κ", "qu": "κου", "ee": "ι", "ei": "ει", "ey": "εϊ", "ay": "έι", "ai": "αι", "oy": "όι",
-    "a": "α", "b": "μπ", "c": "κ", "d": "ντ", "e": "ε", "f": "φ", "g": "γκ", "h": "χ", "i": "ι", "j": "τζ", "k": "κ",
-    "l": "λ", "m": "μ", "n": "ν", "o": "ο", "p": "π", "q": "κ", "r": "ρ", "s": "σ", "t": "τ", "u": "ου", "v": "β",
-    "w": "γου", "x": "ξ", "y": "ι", "z": "ζ",
+    "ya": "για", "ja": "για", "yu": "γιου", "ju": "γιου", "yo": "γιο", "jo": "γιο", "ph": "φ", "ou": "ου",
+    "oo": "ου", "ck": "κ", "qu": "κου", "ee": "ι", "ei": "ει", "ey": "εϊ", "ay": "έι", "ai": "αι", "oy": "όι",
+    "a": "α", "b": "μπ", "c": "κ", "d": "ντ", "e": "ε", "f": "φ", "g": "γκ", "h": "χ", "i": "ι", "j": "τζ",
+    "k": "κ", "l": "λ", "m": "μ", "n": "ν", "o": "ο", "p": "π", "q": "κ", "r": "ρ", "s": "σ", "t": "τ",
+    "u": "ου", "v": "β", "w": "γου", "x": "ξ", "y": "ι", "z": "ζ",
 }  # fmt: skip
 
 
 def transliterations(name: str) -> Iterator[str]:
-    """Yield spellings of a name in the scripts that it is not written in, folded, each with a space at both ends.
+    """Yield spellings of a name in the scripts that it is not written in, folded, each with a space at both
+    ends.
 
-    One or two in a script: letters that may be written in two ways are all written in the first, or in the second.
+    One or two in a script: letters that may be written in two ways are all written in the first, or in the
+    second.
     """
     if len(name) > _MAX_CHARS:
         return

@@ -1,9 +1,9 @@
 """Every writing that stands for a value, and how much a value tells by itself.
 
-What a value is (a date, a number, an identifier, an address, a name, any text) is seen from its form.  Its writings
-are worked out when a policy is compiled, so that they cost nothing when a text is read.  They come in three shapes:
-folded words (`policies.text.fold`), tokens of numbers (`policies.numerals`) and bare digits.  Nothing here needs a
-model; the same value always has the same readings.
+What a value is (a date, a number, an identifier, an address, a name, any text) is seen from its form.  Its
+writings are worked out when a policy is compiled, so that they cost nothing when a text is read.  They come
+in three shapes: folded words (`policies.text.fold`), tokens of numbers (`policies.numerals`) and bare digits.
+Nothing here needs a model; the same value always has the same readings.
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ Strength = Literal["strong", "weak"]
 """strong: nobody else's, so that it puts its subject in play by itself.  weak: public, and many have it."""
 
 MIN_GLUED = 8
-"""Several words are also looked for with their spaces removed, from this many letters on: shorter ones ('Al Li')
-would be found inside ordinary words' neighbours."""
+"""Several words are also looked for with their spaces removed, from this many letters on: shorter ones ('Al
+Li') would be found inside ordinary words' neighbours."""
 _STRONG_FIGURES = 6
 _DIGIT = re.compile(r"\d")
 _QUOTED = re.compile(r"[\"“”„«‘'](.{3,})[\"“”»’']")
-_STREET = re.compile(r"(?:(?P<before>\d{1,5}[^\W\d_]?)\s+)?(?P<street>[^\W\d_][^\d,]{2,60}?)(?:\s+(?P<behind>\d{1,5}[^\W\d_]?))?")  # fmt: skip
+_STREET = re.compile(
+    r"(?:(?P<before>\d{1,5}[^\W\d_]?)\s+)?(?P<street>[^\W\d_][^\d,]{2,60}?)"
+    r"(?:\s+(?P<behind>\d{1,5}[^\W\d_]?))?"
+)
 _FORM_WORDS = frozenset(
     "the a an of in on at to and or for from with by is it no my your his her our their".split()
 )
@@ -115,9 +118,11 @@ class Parsed:
 
 
 def readings(value: str, relation: str = "") -> Readings:
-    """Return every writing that stands for `value`.  Pure; linear in its length but for a bounded number of forms.
+    """Return every writing that stands for `value`.  Pure; linear in its length but for a bounded number of
+    forms.
 
-    relation: the fact's relation as written; with 'spouse' a name of two words is a person's, with 'employer' not.
+    relation: the fact's relation as written; with 'spouse' a name of two words is a person's, with 'employer'
+    not.
     """
     parsed = parse(value)
     each = (parsed.forms(relation), parsed.numerals(), parsed.digits())
@@ -128,8 +133,9 @@ def readings(value: str, relation: str = "") -> Readings:
 def strength(value: str, *, titled: bool = False) -> Strength:
     """Return how much a value tells by itself.
 
-    strong: full dates, identifiers, phone numbers, e-mail addresses, URLs with a path, six figures or more, and
-    titles of two content words or more, which are quoted or (titled) values of a relation that asks for works.
+    strong: full dates, identifiers, phone numbers, e-mail addresses, URLs with a path, six figures or more,
+    and titles of two content words or more, which are quoted or (titled) values of a relation that asks for
+    works.
     """
     return parse(value).strength(titled=titled)
 

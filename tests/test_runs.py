@@ -124,10 +124,10 @@ BOTH = [(DIGITS, DIGIT_TEXTS), (NUMERALS, NUMERAL_TEXTS)]
 @pytest.mark.parametrize(
     ("check", "mutant"),
     [
-        (check_cut_invariant, lambda runs: _Forgetful(runs)),
-        (check_cut_invariant, lambda runs: _Unglued(runs)),
+        (check_cut_invariant, _Forgetful),
+        (check_cut_invariant, _Unglued),
         (check_cut_invariant, lambda runs: RunScan(_Closed(runs))),
-        (check_withholding, lambda runs: _Eager(runs)),
+        (check_withholding, _Eager),
     ],
     ids=["forgetful", "unglued", "closed", "eager"],
 )
