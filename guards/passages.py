@@ -99,6 +99,8 @@ class Passages:
         self._meaning = meaning
         self._words = words
         self._targets = policy.targets
+        self._own: dict[int, frozenset[str]] = {}
+        """Words of the targets of which a value was found."""
         self._names = [name_parts(target) for target in policy.targets]
         self.parts: dict[str, set[int]] = {}
         """Targets by the words of their names."""
@@ -204,7 +206,10 @@ class Passages:
         """Return a finding as what it is: a weak value within another thing's name is only part of that."""
         if found.part is not Part.VALUE or found.strong:
             return found
-        own = self._names[found.target] | value_words(self._targets[found.target])
+        own = self._own.get(found.target)
+        if own is None:
+            own = self._names[found.target] | value_words(self._targets[found.target])
+            self._own[found.target] = own
         if stands_alone(text, found.start, found.end, own, self._words.stop_words):
             return found
         return replace(found, part=Part.VALUE_PART)

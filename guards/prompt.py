@@ -14,6 +14,7 @@ is a leak on its own.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -126,13 +127,21 @@ class Reader:
 
     def _sought(self, passages: Sequence[Passage], findings: Iterable[Finding]) -> Iterator[int]:
         """Yield the targets of which the question holds a strong value in a sentence that seeks a person."""
-        said = {passage.path: passage.text for passage in passages if passage.current}
+        strong: dict[str, list[Finding]] = {}
         for found in findings:
-            if found.strong and found.via[0] in said:
-                text = said[found.via[0]]
-                around = (text[start:end] for start, end in sentences(text) if start < found.end <= end)
-                if any(says(fold(sentence).text, self._words.persons) for sentence in around):
-                    yield found.target
+            if found.strong:
+                strong.setdefault(found.via[0], []).append(found)
+        for passage in passages if strong else ():
+            if passage.current and passage.path in strong:
+                spans = sentences(passage.text)
+                ends = [end for _, end in spans]
+                held: dict[int, set[int]] = {}
+                for found in strong[passage.path]:
+                    held.setdefault(bisect_left(ends, found.end), set()).add(found.target)
+                for number, targets in held.items():
+                    sentence = passage.text[slice(*spans[number])]
+                    if says(fold(sentence).text, self._words.persons):
+                        yield from targets
 
     def _scattered(self, passages: Sequence[Passage], seen: Sequence[Seen]) -> Iterator[Finding]:
         """Find names whose words all stand in a short request, in any order, some of them in the question."""

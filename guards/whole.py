@@ -11,12 +11,13 @@ import re
 from collections.abc import Set
 
 from policies.numerals import MULTIPLIERS, numeral
-from policies.text import fold, sentences
+from policies.text import fold
 
 _NEXT = re.compile(r"([ \u00a0-]?)([^\W_]+)")
 _BEFORE = re.compile(r"(?:^|[^\w])([^\W_]+)([ \u00a0-]?)\Z")
 _MORE_FIGURES = re.compile(r"[.,'’]\d|[ \u00a0\u202f]\d{3}(?!\d)")
 _FIGURES_BEFORE = re.compile(r"\d[.,'’]\Z")
+_SENTENCE_ENDS = re.compile(r"[.!?:\n][\"'”’)]*\s*[\"'“‘(*-]*\Z")
 _GROUP = re.compile(r"\d{3}(?!\d)")
 _CONTEXT = 60
 
@@ -35,12 +36,14 @@ def stands_alone(text: str, start: int, end: int, own: Set[str], ordinary: Set[s
     known = own | ordinary
     if (behind := _NEXT.match(text, end)) and _names_another(behind[2], known):
         return False
-    before = _BEFORE.search(text[max(0, start - _CONTEXT) : start])
+    around = text[max(0, start - _CONTEXT) : start]
+    before = _BEFORE.search(around)
     if before is None or not _names_another(before[1], known):
         return True
     # The first word of a sentence has a capital whatever it is.
-    first = max(0, start - _CONTEXT) + before.start(1)
-    return any(not text[at:first].strip(" \t\n\"'“‘(*-") for at, _ in sentences(text) if at <= first)
+    first = around[: before.start(1)]
+    opening = not first.strip(" \t\n\"'“‘(*-") and start <= _CONTEXT
+    return opening or _SENTENCE_ENDS.search(first) is not None
 
 
 def _names_another(word: str, known: Set[str]) -> bool:
