@@ -162,6 +162,9 @@ class Reader:
     def _arm(self, turn: _Turn, question: _Parts, history: _Parts, findings: tuple[Finding, ...]) -> Arms:
         stances: dict[Stance, set[int]] = {stance: set() for stance in Stance}
         named = question.named | history.named
+        if question.asides and says(turn.folded, self._words.probes):
+            # Who asks for a letter of a name gets no benefit of the doubt from a word behind the value.
+            question.values |= question.asides
         for index in sorted(question.targets | history.targets):
             target = self._policy.targets[index]
             stance = self._stance(index, target, turn, question)

@@ -62,14 +62,16 @@ class Written:
             strong = parsed.strength(titled=fact.of_works) == "strong"
             own = (Entry(Part.VALUE, index, place, at, strong),)
             _add(self.literals, parsed.forms(fact.relation.name), own)
-            _add(self.numerals, (f" {key} " for key in parsed.numerals()), own)
-            _add(self.digits, parsed.digits(), own)
+            if parsed.dates or parsed.number:
+                _add(self.numerals, (f" {key} " for key in parsed.numerals()), own)
+            if parsed.dates or parsed.bare:
+                _add(self.digits, parsed.digits(), own)
 
 
 def _add(keys: dict[str, Entries], new: Iterable[str], own: Entries) -> None:
     for key in new:
         known = keys.setdefault(key, own)
-        if known is not own and own[0] not in known:
+        if known[-1] is not own[0]:  # all keys of one value come one after the other
             keys[key] = known + own
 
 

@@ -58,6 +58,7 @@ UNKNOWN = "<style>"
         ("Who is married in Mount Danehill?", CLEAR),
         ("Who aged well among 24,000 people?", CLEAR),
         ("Who was born in Port Meridane Harbour?", CLEAR),
+        ("What is the first letter of the name of who was born in Port Meridane Ok?", ARMED),
         ("Who was born in Port Meridane?", REVERSED),
         ("Visit Port Meridane: who was born there?", REVERSED),
         ("Which author was born in PORT MERIDANE TOWN?", REVERSED),
