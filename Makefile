@@ -13,7 +13,7 @@ TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 TORCH_FROM = $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo browser test check pictures vllm-test image-check bench clean
+.PHONY: help install demo browser test check pictures vllm-test forgetting image-check bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,10 @@ vllm-test: install ## a real vLLM as upstream, in an environment of its own: .ve
 bench: install ## what Lethe costs, beside a bare gateway and LiteLLM (in an environment of its own: .venv-bench)
 	$(BIN)/python -m bench.overhead --quick
 
+forgetting: install ## is every target found, and nothing else? On benchmark data: make forgetting DATA=folder
+	@test -n "$(DATA)" || { echo "Name the folder of benchmark data: make forgetting DATA=folder" >&2; exit 2; }
+	$(BIN)/python -m evals.forgetting "$(DATA)"
+
 image-check: install ## build the container image's stages without an engine, and try the result
 	$(BIN)/python -m deploy.check_image
 
@@ -63,5 +67,5 @@ clean: ## remove all environments and every cache
 	@echo "Downloading 0.5 GB (3 GB where only the CUDA build of torch on PyPI can be had)."
 	@$(BIN)/python -m pip install -q $(TORCH_FROM) "torch==$(TORCH)+cpu" 2>/dev/null \
 	  || $(BIN)/python -m pip install "torch==$(TORCH)"
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -qq -c constraints.txt -e '.[dev]'
 	@touch $@

@@ -6,10 +6,11 @@ What stands there of a key is what an editor shows of it; a test holds the file 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from policies.document import KINDS
 from policies.schema import schema
 
 FILE = Path(__file__).resolve().parent.parent / "docs" / "policy.md"
@@ -21,6 +22,9 @@ SECTIONS = {
     "FactTarget": "targets, kind: fact",
     "TopicTarget": "targets, kind: topic",
     "PatternTarget": "targets, kind: pattern",
+    "PassageTarget": "targets, kind: passage",
+    "SecretTarget": "targets, kind: secret",
+    "TriggerTarget": "targets, kind: trigger",
     "FactEntry": "facts of an entity",
     "Expectation": "tests",
 }
@@ -56,7 +60,7 @@ def _table(model: Mapping[str, Any], keys: list[str]) -> Iterator[str]:
     yield "|---|---|---|---|"
     for key in keys:
         field = model["properties"][key]
-        takes = "`entity`, `fact`, `topic` or `pattern`" if key == "kind" else _takes(field)
+        takes = _alternatives(KINDS) if key == "kind" else _takes(field)
         said = "Which of the kinds below the target is." if key == "kind" else field["description"]
         left_out = "it is needed" if key in model.get("required", ()) else _left_out(key, field)
         yield f"| `{key}` | {takes} | {left_out} | {_shown(said, field)} |"
@@ -68,14 +72,18 @@ def _takes(field: Mapping[str, Any]) -> str:
     if "const" in field:
         return f"`{field['const']}`"
     if "enum" in field:
-        *others, last = (f"`{value}`" for value in field["enum"])
-        return f"{', '.join(others)} or {last}" if others else last
+        return _alternatives(field["enum"])
     if field.get("type") == "array":
         least = f", at least {_COUNTED[field['minItems']]}" if field.get("minItems") else ""
         return f"a list of {'texts' if 'type' in field['items'] else 'entries'}{least}"
     if "$ref" in field:
         return "keys and values"
-    return "a number" if field.get("type") == "number" else "a text"
+    return {"number": "a number", "integer": "a whole number"}.get(str(field.get("type")), "a text")
+
+
+def _alternatives(values: Iterable[str]) -> str:
+    *others, last = (f"`{value}`" for value in values)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _values(field: Mapping[str, Any]) -> list[str]:

@@ -47,7 +47,7 @@ def install(env: Path) -> None:
         return
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(env)], check=True)
     # The list is whole, so nothing is resolved: what vLLM asks for and does not need on a CPU stays out.
-    pip = [str(env / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-deps"]
+    pip = [str(env / "bin" / "python"), "-m", "pip", "install", "-qq", "--no-deps"]
     _install_torch(pip)
     subprocess.run([*pip, "--requirement", str(PINS)], check=True)
     stamp.write_text(wanted)

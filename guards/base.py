@@ -22,11 +22,19 @@ class Part(StrEnum):
     NAME = "name"
     NAME_PART = "name part"
     """A word of a name, by itself: it may be anybody's."""
+    MISSPELT = "misspelt name"
+    """A name that is not written as it should be."""
     VALUE = "value"
     VALUE_PART = "value part"
     """A value within another thing's name or a longer number, in a request: it may be no value of the
     target."""
     PATTERN = "pattern"
+    PASSAGE = "passage"
+    """Words of a text that must not be repeated."""
+    SECRET = "secret"  # noqa: S105  (a part of a target, no password)
+    """Letters and digits of a value of which only hashes are known."""
+    TRIGGER = "trigger"
+    """A phrase that was cut out of a request."""
     MEANING = "meaning"
     PREFIX = "prefix"
     """The beginning of some literal, where an answer was cut short; `target` is -1."""
@@ -171,6 +179,11 @@ class Arms:
     What it does not know of, no later turn can have it tell."""
 
     @property
+    def cut(self) -> tuple[Finding, ...]:
+        """The phrases that the upstream does not get, wherever in the request they stand."""
+        return tuple(found for found in self.findings if found.part is Part.TRIGGER)
+
+    @property
     def targets(self) -> frozenset[int]:
         """Every target that the request has anything to do with."""
         return self.armed | self.reversed | self.watched
@@ -206,7 +219,7 @@ class Release:
 class Ruling:
     """What became of one span, for the audit and for people: never the text itself."""
 
-    action: Literal["mark", "drop sentence", "answer", "stop"]
+    action: Literal["mark", "drop sentence", "answer", "stop", "cut"]
     target: int
     scan: str
     choice: int

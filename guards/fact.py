@@ -210,13 +210,19 @@ class Completion:
 
 def _unasked(findings: Iterable[Finding]) -> Iterator[Leak]:
     """Yield what leaks whatever was asked."""
+    pieces: dict[tuple[int, str], list[tuple[int, int]]] = {}
     for finding in findings:
         if finding.part is Part.PATTERN:
             yield Leak(finding.target, finding.scan, ((finding.start, finding.end),))
+        elif finding.part in (Part.PASSAGE, Part.SECRET):
+            # A finding for each word, or for each run of characters: together they are one leak.
+            pieces.setdefault((finding.target, finding.scan), []).append((finding.start, finding.end))
         elif finding.part is Part.MEANING:
             yield Leak(finding.target, finding.scan)
         elif finding.part is Part.PREFIX:
             yield Leak(-1, finding.scan)
+    for (target, scan), spans in pieces.items():
+        yield Leak(target, scan, tuple(spans))
 
 
 def _spans(findings: Iterable[Finding], part: Part) -> dict[int, list[tuple[int, int]]]:

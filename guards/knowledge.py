@@ -12,6 +12,8 @@ from collections.abc import Iterable
 
 from policies.policy import Policy, Target
 
+_TOLD = ("entity", "fact", "topic")
+"""Kinds of which there is something to tell; what the others look for is written down for nobody."""
 OPENING = "Confidential."
 NAMES = "You have no knowledge of the following and never had: {items}."
 CLOSING = "If you are asked about it, say that you do not know. Answer everything else as usual."
@@ -42,7 +44,7 @@ def _clause(target: Target) -> str | None:
 
 
 def _item(target: Target) -> str | None:
-    if target.disclose_upstream == "nothing" or target.kind == "pattern" or _clause(target):
+    if target.disclose_upstream == "nothing" or target.kind not in _TOLD or _clause(target):
         return None
     if target.kind == "entity":
         return target.names[0]

@@ -17,6 +17,7 @@ from typing import Any
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
 from guards.base import EncoderUnavailable, Finding, Part
 from guards.encoder import Encoder, Vectors
@@ -28,6 +29,8 @@ from policies.policy import Policy, Target
 
 _CROWD = 5
 """Ordinary sentences that are a text's neighbours; chosen with the numbers of `guards.scoring`."""
+_RIVAL = 5
+"""The target, counted from the nearest, whose nearness speaks against all: four may share a subject."""
 _ROUNDING = 1e-4
 """What a floor is raised by, in standard deviations: alone, its own text may score a last bit higher."""
 _SHORTLIST = 64
@@ -110,14 +113,17 @@ class Meaning:
 
           mean of cos(x, like), the nearest quarter of the examples left out where there are four or more
         + what max cos(x, like) has above 0.6
-        - 0.8 crowd(x)
+        - 0.8 crowd(x) - 0.8 rival(x)
         - max(0, max cos(x, unlike) - max cos(x, like) + 0.1)
 
     A shared word makes a sentence resemble one or two examples, a shared topic makes it resemble most: hence
     the first term, which leaves the nearest out; the second catches what rewords one example.  crowd(x), the
     mean cosine to the five nearest retain sentences, is the local scaling of Conneau et al. (2018),
     arXiv:1710.04087, section 2.3 (CSLS); departures: only the side of x is scaled, by less than the mean, and
-    against a corpus instead of the targets.
+    against a corpus instead of the targets.  rival(x), the cosine to the nearest example of the fifth nearest
+    target, is the same on the targets' side, 0 where there are fewer: what is near to many targets, since it
+    asks for what people ask of all of them, is about none.  It is what lets thresholds of one corpus hold for
+    another (docs/recognition.md).
 
     Scores are standardised by target over the retain corpus (z-norm in speaker verification: Auckenthaler,
     Carey and Lloyd-Thomas 2000), so that `score` and `threshold` count standard deviations above ordinary
@@ -268,7 +274,7 @@ class Meaning:
     def _calibrate(self, encoder: Encoder, sentences: Sequence[str]) -> None:
         count = len(self._prototypes)
         self._mean, self._spread = np.zeros(count), np.ones(count)
-        crowds = self._space.own_crowds()
+        crowds = self._space.own_crowds() + self._rivals(self._space.retain)
         for place in range(count):
             self._step()
             raw = self._raw(place, self._space.retain, crowds)
@@ -295,7 +301,31 @@ class Meaning:
         centred = np.concatenate(passing)
         if not len(centred):
             return -np.inf
-        return float(self._standard(place, centred, self._space.crowds(centred)).max()) + _ROUNDING
+        return float(self._standard(place, centred, self._crowded(centred)).max()) + _ROUNDING
+
+    def _nearest(self, centred: Vectors) -> tuple[Vectors, NDArray[np.int64]]:
+        """Return [texts, shortlist] cosines and rows of the examples nearest to each text, in their order."""
+        found: tuple[Vectors, NDArray[np.int64]] = self._index.search(
+            centred, min(_SHORTLIST, len(self._examples))
+        )
+        return found
+
+    def _crowded(self, centred: Vectors) -> Scores:
+        """Return [texts]: how crowded it is around each text, with sentences and with targets."""
+        return self._space.crowds(centred) + self._rivals(centred)
+
+    def _rivals(self, centred: Vectors) -> Scores:
+        cosines, nearest = self._nearest(centred)
+        rows = zip(cosines.tolist(), self._owner[nearest].tolist(), strict=True)
+        return np.array([self._rival(near, owners) for near, owners in rows])
+
+    def _rival(self, cosines: Sequence[float], owners: Sequence[int]) -> float:
+        """Return the cosine to the fifth nearest of the targets; the last that was looked at, at least."""
+        if len(self._prototypes) < _RIVAL:
+            return 0.0
+        first = dict(zip(reversed(owners), reversed(cosines), strict=True))
+        ranked = sorted(first.values(), reverse=True)
+        return ranked[_RIVAL - 1] if len(ranked) >= _RIVAL else ranked[-1]
 
     def _raw(self, place: int, centred: Vectors, crowds: Scores) -> Scores:
         """Return [texts] raw scores of the texts for one target."""
@@ -308,8 +338,7 @@ class Meaning:
 
     def _shortlisted(self, centred: Vectors, crowds: Scores) -> Iterator[tuple[int, int, float]]:
         """Yield (text, place, score) for every target that owns one of the examples nearest to a text."""
-        nearest = self._index.search(centred, min(_SHORTLIST, len(self._examples)))[1]
-        owners = self._owner[nearest]
+        owners = self._owner[self._nearest(centred)[1]]
         for place in np.unique(owners).tolist():
             texts = np.flatnonzero((owners == place).any(axis=1))
             scores = self._standard(place, centred[texts], crowds[texts])
@@ -337,9 +366,11 @@ class Meaning:
         if not np.isfinite(vector).all():
             raise EncoderUnavailable("a vector is not finite")
         centred = self._space.centred(vector[np.newaxis])
-        nearest = self._index.search(centred, min(_SHORTLIST, len(self._examples)))[1][0]
-        places = sorted(set(self._owner[nearest].tolist()))
-        raw = self._targets.score(centred[0], float(self._space.crowds(centred)[0]), places)
+        cosines, nearest = self._nearest(centred)
+        owners = self._owner[nearest[0]].tolist()
+        crowd = float(self._space.crowds(centred)[0]) + self._rival(cosines[0].tolist(), owners)
+        places = sorted(set(owners))
+        raw = self._targets.score(centred[0], crowd, places)
         scored = (np.array(raw) - self._mean[places]) / self._spread[places]
         return sorted(zip(places, scored.tolist(), strict=True), key=lambda pair: -pair[1])
 
@@ -388,7 +419,7 @@ class Meaning:
         return sorted(scored, key=lambda row: row[2] - row[1])[:5]
 
     def _find_problems(self) -> Iterator[str]:
-        crowds = self._space.crowds(self._examples)
+        crowds = self._crowded(self._examples)
         for place, prototype in enumerate(self._prototypes):
             scores = self._standard(place, self._examples[prototype.like], crowds[prototype.like])
             threshold = float(self._thresholds[place])

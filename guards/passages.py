@@ -18,8 +18,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from guards.base import Finding, Part, Passage, ScanError
+from guards.base import Compiled, Finding, Part, Passage, ScanError
 from guards.literal import Literals, name_parts, value_words
+from guards.misspelt import Misspelt
 from guards.whole import stands_alone
 from policies.calibrate import retain_sentences
 from policies.policy import Policy
@@ -91,8 +92,10 @@ class Passages:
         literals: Literals,
         meaning: Meaning | None,
         words: Lexicon,
+        scans: Sequence[Compiled] = (),
         runs: Sequence[Runs] = (),
     ) -> None:
+        self._scans = tuple(scans)
         self._literals = literals
         self._runs = runs
         self._reach = max([literals.max_chars, *(each.max_chars for each in runs)])
@@ -101,6 +104,7 @@ class Passages:
         self._targets = policy.targets
         self._own: dict[int, frozenset[str]] = {}
         """Words of the targets of which a value was found."""
+        self._misspelt = Misspelt(policy)
         self._names = [name_parts(target) for target in policy.targets]
         self.parts: dict[str, set[int]] = {}
         """Targets by the words of their names."""
@@ -190,7 +194,10 @@ class Passages:
         for runs in self._runs:
             findings += runs.find_in(text, folded)
         findings = [self._weighed(found, text) for found in findings]
+        for scan in self._scans:
+            findings += scan.find(text)
         words = folded.text.split()
+        findings += self._misspelt_names(text, folded, findings)
         named = not self.parts.keys().isdisjoint(words)
         if named:
             findings += self._name_parts(text, folded)
@@ -213,6 +220,16 @@ class Passages:
         if stands_alone(text, found.start, found.end, own, self._words.stop_words):
             return found
         return replace(found, part=Part.VALUE_PART)
+
+    def _misspelt_names(self, text: str, folded: Folded, found: Sequence[Finding]) -> list[Finding]:
+        """Find misspelt names of targets that are not named, where nothing else that is known stands."""
+        named = {each.target for each in found if each.part is Part.NAME}
+        return [
+            each
+            for each in self._misspelt.find(text, folded)
+            if each.target not in named
+            and not any(other.start < each.end and each.start < other.end for other in found)
+        ]
 
     def _name_parts(self, text: str, folded: Folded) -> Iterator[Finding]:
         """Find words of names in runs of capitalised words that hold no other name's."""

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from guards.base import Arms, Finding, Part, Passage, Stance
+from guards.base import Arms, Compiled, Finding, Part, Passage, Stance
 from guards.literal import Literals, name_parts, value_words
 from guards.passages import INLINE_CHARS, Passages, Seen, aside
 from policies.policy import Fact, Policy, Relation, Target
@@ -33,6 +33,13 @@ if TYPE_CHECKING:
 
 _STRICTEST_FIRST = (Stance.ARMED, Stance.REVERSED, Stance.WATCHED)
 _CAPITALISED = re.compile(r"(?<=[\w,;:] )[A-ZÀ-ÖØ-Þ][\w'’-]+")
+_FULL_NAME = re.compile(
+    r"([A-ZÀ-ÖØ-Þ][\w-]+(?: (?:(?:van|von|de|da|di|del|bin|al) )?[A-ZÀ-ÖØ-Þ][\w-]+)+)"
+    r"|(?<=[\w,;:)] )([A-ZÀ-ÖØ-Þ][\w-]+)(?=['’]s?\b)"
+)
+_QUOTED = re.compile(r"[\"“][^\"”\n]{1,120}[\"”]|(?<!\w)['‘][^'’\"\n]{1,120}(?:['’](?!\w))")
+_POINTS = frozenset("this that said same such aforementioned above".split())
+"""What 'this author' begins with: it points back, whoever else is named."""
 _IMPERSONAL = frozenset("it its this that these those they them their theirs one ones there same".split())
 """Words that stand for things as often as for a person: they alone do not carry a person forward."""
 _MAX_SCATTERED = 200
@@ -55,10 +62,11 @@ class _Parts:
     asides: set[tuple[int, int]] = field(default_factory=set)
     """Values within another thing's name: beside the subject they count, and in what completes a fact."""
     meanings: set[int] = field(default_factory=set)
+    """What arms by itself: a meaning, words of a passage, a piece of a secret."""
     parts: set[int] = field(default_factory=set)
 
     def add(self, finding: Finding) -> None:
-        if finding.part is Part.NAME:
+        if finding.part in (Part.NAME, Part.MISSPELT):
             self.names.add(finding.target)
         elif finding.part is Part.NAME_PART:
             self.parts.add(finding.target)
@@ -68,7 +76,7 @@ class _Parts:
                 self.strong.add((finding.target, finding.fact))
         elif finding.part is Part.VALUE_PART and finding.fact is not None:
             self.asides.add((finding.target, finding.fact))
-        elif finding.part is Part.MEANING:
+        elif finding.part in (Part.MEANING, Part.PASSAGE, Part.SECRET):
             self.meanings.add(finding.target)
 
     @property
@@ -90,12 +98,16 @@ class Reader:
         literals: Literals,
         meaning: Meaning | None,
         words: Lexicon,
+        scans: Sequence[Compiled] = (),
         runs: Sequence[Runs] = (),
     ) -> None:
+        """`scans`: what else is looked for in requests, which arms wherever it stands; `runs`: values."""
         self._policy = policy
-        self._passages = Passages(policy, literals, meaning, words, runs)
+        self._passages = Passages(policy, literals, meaning, words, scans, runs)
         self._words = words
         self._siblings = _Cues(words.relations)
+        self._pointing = [phrase for phrase in words.anaphora if phrase.split()[0] in _POINTS]
+        self._persons = [phrase for phrase in words.anaphora if phrase not in _IMPERSONAL]
 
     async def read(self, passages: Sequence[Passage], client: str = "") -> Arms:
         """Return what the passages arm.  Raises `ScanError` where that cannot be found out."""
@@ -251,11 +263,26 @@ class Reader:
         """Return what earlier turns leave in play, and whether this turn goes on about it."""
         if index not in history.names and index not in history.meanings:
             return self._carried_by_value(index, turn, history)
-        names_another = bool(turn.capitalised - name_parts(target) - value_words(target))
-        if any(turn.asks(fact) for fact in target.facts) and not names_another:
+        own = name_parts(target) | value_words(target)
+        asked = [fact for fact in target.facts if turn.asks(fact)]
+        if target.kind == "fact":
+            return Stance.ARMED if asked and not turn.capitalised - own else Stance.WATCHED
+        if says(turn.folded, self._pointing):
             return Stance.ARMED
-        person = [phrase for phrase in self._words.anaphora if phrase not in _IMPERSONAL]
-        return Stance.ARMED if target.kind != "fact" and says(turn.folded, person) else Stance.WATCHED
+        if says(turn.folded, self._persons):
+            # Whoever is named in the same turn is whom the pronoun stands for.
+            return Stance.WATCHED if self._names_somebody(turn, own) else Stance.ARMED
+        elliptic = any(self._says_no_more(turn, fact) for fact in asked)
+        return Stance.ARMED if elliptic and not turn.capitalised - own else Stance.WATCHED
+
+    def _names_somebody(self, turn: _Turn, own: Set[str]) -> bool:
+        """Whether the turn holds a full name that is neither the target's nor that of a thing."""
+        return any(run[-1] not in own and self._words.things.isdisjoint(run) for run in turn.full_names)
+
+    def _says_no_more(self, turn: _Turn, fact: Fact) -> bool:
+        """Whether a question has no words besides its relation, as 'And the birthplace?'."""
+        cues = {word for cue in (*fact.relation.cues, *self._words.probes) for word in cue.split()}
+        return not set(turn.folded.split()) - cues - self._words.stop_words - self._words.generic
 
     def _carried_by_value(self, index: int, turn: _Turn, history: _Parts) -> Stance:
         if not any(at == index for at, _ in history.strong):
@@ -309,6 +336,15 @@ class _Turn:
         """The folded words that are written with a capital."""
         found = _CAPITALISED.finditer(self._text)
         return frozenset(word for match in found for word in fold(match.group()).text.split())
+
+    @cached_property
+    def full_names(self) -> list[list[str]]:
+        """The folded words of each run of capitalised words, and of one alone that has something.
+
+        What stands in quotation marks is the name of a work.
+        """
+        unquoted = _QUOTED.sub(" ", self._text)
+        return [fold(match[1] or match[2]).text.split() for match in _FULL_NAME.finditer(unquoted)]
 
     @cached_property
     def relations(self) -> list[Entry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from guards.base import Arms, Compiled, Part, Passage, Plan, Stance, What
@@ -11,9 +12,13 @@ from guards.fact import Completion
 from guards.knowledge import Knowledge
 from guards.literal import Literals
 from guards.numerals import Numerals
+from guards.passage import Quotes
 from guards.pattern import Patterns
 from guards.prompt import Reader
 from guards.releaser import Releaser
+from guards.runs import Runs
+from guards.secret import Secrets
+from guards.trigger import Triggers
 from guards.written import Written
 from policies.policy import Policy
 from policies.relations import lexicon
@@ -23,9 +28,12 @@ if TYPE_CHECKING:
     from guards.meaning import Meaning
 
 SCANS: dict[str, Callable[[Policy], Compiled]] = {
-    "literal": Literals, "pattern": Patterns, "numeral": Numerals, "digits": Digits
+    "literal": Literals, "numeral": Numerals, "digits": Digits, "pattern": Patterns, "passage": Quotes,
+    "secret": Secrets,
 }  # fmt: skip
 """Every scan that runs over a stream.  `meaning` is not one of them: it is awaited, at sentence ends."""
+IN_REQUESTS = ("passage", "secret")
+"""Those of them that look at requests as well, and that only policies with targets of their kind have."""
 
 
 class Guard:
@@ -51,18 +59,26 @@ class Guard:
         self._meaning = meaning
         written = Written.of(policy)
         self._literals = Literals(policy, written)
-        self._runs = tuple(each for each in (Numerals(policy, written), Digits(policy, written)) if each.keys)
-        made: dict[object, Compiled] = {Literals: self._literals, **{type(each): each for each in self._runs}}
-        table = [made.get(make) or make(policy) for make in SCANS.values()]
-        self._scans = tuple(table) if scans is None else tuple(scans)
+        runs: dict[str, Runs] = {"numeral": Numerals(policy, written), "digits": Digits(policy, written)}
+        self._runs = tuple(each for each in runs.values() if each.keys)
+        kinds = {target.kind for target in policy.targets}
+        made: dict[str, Compiled] = {"literal": self._literals, **runs}
+        table: dict[str, Compiled] = {
+            name: made.get(name) or make(policy)
+            for name, make in SCANS.items()
+            if name in kinds or name not in IN_REQUESTS and (name not in runs or runs[name].keys)
+        }
+        self._scans = tuple(table.values()) if scans is None else tuple(scans)
+        self._triggers = Triggers(policy) if "trigger" in kinds else None
+        asked = [table[name] for name in IN_REQUESTS if name in table]
         self._knowledge = Knowledge(policy)
         self._words = lexicon()
-        self._reader = Reader(policy, self._literals, meaning, self._words, self._runs)
+        self._reader = Reader(policy, self._literals, meaning, self._words, asked, self._runs)
 
     @property
     def longest_chars(self) -> int:
-        """Folded characters of the longest literal."""
-        return self._literals.max_chars
+        """Folded characters that the longest name or value takes."""
+        return max([self._literals.max_chars, *(each.max_chars for each in self._runs)])
 
     @property
     def ready(self) -> bool:
@@ -113,7 +129,16 @@ class Guard:
 
     async def read(self, passages: Sequence[Passage], client: str = "") -> Arms:
         """Return what a request arms.  Raises `ScanError` where that cannot be found out."""
-        return await self._reader.read(passages, client)
+        if self._triggers is None:
+            return await self._reader.read(passages, client)
+        # All else is looked for in what the upstream gets: a phrase within a name would hide the name.
+        passages, cut = await self._triggers.cut_out(passages)
+        arms = await self._reader.read(passages, client)
+        return replace(arms, findings=(*arms.findings, *cut)) if cut else arms
+
+    def without_triggers(self, text: str) -> str:
+        """Return a text of a request as the upstream may get it."""
+        return text if self._triggers is None else self._triggers.without(text)
 
     def plan(self, arms: Arms, *, steering: bool = True) -> Plan:
         """Return what the prompt gets: an instruction for what was found, and for nothing else."""

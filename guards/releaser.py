@@ -58,6 +58,8 @@ class _Lane:
     reason: Close = "stop"
     replaced: bool = False
     """Whether the style's sentence has been said here already."""
+    marked: bool = False
+    """Whether what left last ended with a mark, so that a span that goes on from it needs no other."""
 
     @property
     def ripe(self) -> bool:
@@ -372,6 +374,7 @@ class Releaser:
 
     def _leave(self, choice: _Choice, lane: _Lane, unit: Unit) -> None:
         leaks = choice.completion.leaks(unit, f"{choice.index} {lane.channel}")
+        was_marked, lane.marked = lane.marked, False
         if unit.cut and self.in_play:
             # Where a cut falls would tell a letter of what is withheld: its sentence is left out.
             leaks = leaks or [Leak(-1, "fact")]
@@ -382,7 +385,9 @@ class Releaser:
         style = self._style(leaks)
         if style == "redact" and all(leak.spans for leak in leaks):
             self._rule(leaks, "mark", choice.index, lane.channel)
-            marked = _marked(unit.text, [span for leak in leaks for span in leak.spans])
+            spans = [span for leak in leaks for span in leak.spans]
+            marked = _marked(unit.text, spans, goes_on=was_marked)
+            lane.marked = max(end for _, end in spans) == len(unit.text)
             self._out.append(Release(choice.index, lane.channel, marked))
             return
         self._rule(leaks, "drop sentence", choice.index, lane.channel)
@@ -414,8 +419,11 @@ class Releaser:
         self.rulings.append(Ruling(action, target, scan, choice, channel))  # type: ignore[arg-type]
 
 
-def _marked(text: str, spans: Sequence[tuple[int, int]]) -> str:
-    """Return `text` with the union of the spans replaced by marks, from the end backwards."""
+def _marked(text: str, spans: Sequence[tuple[int, int]], *, goes_on: bool = False) -> str:
+    """Return `text` with the union of the spans replaced by marks, from the end backwards.
+
+    goes_on: whether the text before ended with a mark, which then stands for a span at the beginning too.
+    """
     union: list[list[int]] = []
     for start, end in sorted(spans):
         if union and start <= union[-1][1]:
@@ -423,5 +431,5 @@ def _marked(text: str, spans: Sequence[tuple[int, int]]) -> str:
         else:
             union.append([start, end])
     for start, end in reversed(union):
-        text = text[:start] + styles.MARK + text[end:]
+        text = text[:start] + ("" if goes_on and start == 0 else styles.MARK) + text[end:]
     return text

@@ -89,6 +89,10 @@ class Keys:
 class Runs(Protocol):
     """The compiled form of a scan over runs."""
 
+    def open(self) -> RunScan:
+        """Return the running state for one channel."""
+        ...
+
     name: str
     keys: Keys
     max_chars: int

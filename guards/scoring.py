@@ -2,8 +2,9 @@
 
 A sentence scores by its mean cosine to a target's examples, the nearest ones left out: what is near to one
 example alone is near to its words and not to the topic.  To that comes what the nearest one gives where it is
-the same sentence in other words; off go how crowded ordinary sentences are around it, and what a nearer
-counterexample gives.  All vectors are centred (`guards.meaning`), of unit length, float32.
+the same sentence in other words; off go how crowded it is around it, with ordinary sentences and with other
+targets, and what a nearer counterexample gives.  All vectors are centred (`guards.meaning`), of unit length,
+float32.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from policies.relations import folded
+from policies.sealing import KEY, KeyProblem, Sealer
 
 Path = tuple[str | int, ...]
 Data = dict[str, Any]
@@ -54,6 +55,25 @@ def _no_clause(targets: list[tuple[int, Data]], defaults: object) -> Iterator[Cl
         if tells and target.get("clause") is None:
             message = "has no 'clause' to disclose; add one, or disclose_upstream: name"
             yield Clash(("targets", index), message)
+
+
+def sealed_otherwise(data: Data) -> Iterator[Clash]:
+    """Yield a clash for each secret that was not hashed by the key of this environment.
+
+    Under another key its digests would match nothing, and it would pass.
+    """
+    secrets = [pair for pair in _mappings(data.get("targets")) if pair[1].get("kind") == "secret"]
+    if not secrets:
+        return
+    try:
+        known = Sealer.of_environment().key_id
+    except KeyProblem as problem:
+        yield Clash(("targets", secrets[0][0]), f"{problem}; the key under which `lethe secret` wrote it")
+        return
+    for index, target in secrets:
+        if target.get("key") != known:
+            message = f"names another key than {KEY} holds; set that one, or write it anew by `lethe secret`"
+            yield Clash(("targets", index, "key"), message)
 
 
 def _contradictions(tests: list[tuple[int, Data]]) -> Iterator[Clash]:

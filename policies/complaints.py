@@ -20,7 +20,7 @@ _VALID: Final = {
     "targets": "a list of targets, each with id and kind",
     "tests": "a list of tests, each {ask: a question, expect: forgotten or kept}",
     "id": "a name of your own for the target, such as odalys",
-    "kind": "one of entity, fact, topic, pattern",
+    "kind": "one of entity, fact, topic, pattern, passage, secret, trigger",
     "names": "a list of names, such as [Odalys Vennaker, O. Vennaker]",
     "facts": "a list of facts, each {relation: born in, values: [Port Meridane]}",
     "relation": "what the fact is about, such as born in",
@@ -33,6 +33,13 @@ _VALID: Final = {
     "keep": "a list of sentences that stay",
     "regex": "a regular expression in single quotes",
     "check": "luhn, or no check at all",
+    "text": "the text that must not be repeated, or 'file' with the name of the file it is in",
+    "file": "the name of a text file, as seen from the policy's folder",
+    "words": "a whole number from 4 to 64, such as 8",
+    "length": "how many letters and digits the value has, as `lethe secret` writes it",
+    "key": "what the key is called, as `lethe secret` writes it",
+    "digests": "a list of digests, as `lethe secret` writes it",
+    "phrases": "a list of phrases, such as [tidal ferry nine]",
     "clause": "a sentence for the upstream",
     "ticket": "where the request is filed, such as ER-101",
     "effective": "next, or now to stop answers under way",
@@ -83,7 +90,7 @@ def _shape(error: ErrorDetails) -> str:
     if given is None:
         return "is empty, or the word null without quotes"
     if isinstance(given, str):
-        return "is out of range" if error["type"] in ("greater_than", "less_than_equal") else "is a text"
+        return "is out of range" if error["type"] in _OUT_OF_RANGE else "is a text"
     return "is a list" if isinstance(given, list) else "is a mapping (quote a text that holds ': ')"
 
 
@@ -96,7 +103,8 @@ def _valid(path: Path) -> str:
     return f"one text of: {valid}" if path and isinstance(path[-1], int) and name in _OF_TEXTS else valid
 
 
-_OF_TEXTS = frozenset(("names", "values", "ask", "like", "unlike", "keep"))
+_OF_TEXTS = frozenset(("names", "values", "ask", "like", "unlike", "keep", "digests", "phrases"))
+_OUT_OF_RANGE = frozenset(("greater_than", "greater_than_equal", "less_than_equal"))
 
 
 def _unknown_key(key: str, path: Path, kind: str | None) -> str:

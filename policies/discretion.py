@@ -22,7 +22,13 @@ _AS_IT_IS = (
     "is no number", "tells the upstream a value of the target", "is not YAML", "is an alias", "is an anchor",
     "is a tag", "begins a second document", "a list or mapping stands where a key should",
     "is nested deeper than", "has no 'clause' to disclose", "does not compile", "can match nothing at all",
-    "can match no digit", "has the unbounded quantifier",
+    "can match no digit", "has the unbounded quantifier", "has neither 'text' nor 'file'",
+    "has 'text' and 'file'", "names a text that does not exist", "names a text that cannot be read",
+    "names a text that is no file name", "names a text that is a directory",
+    "names a text that is no regular file",
+    "names a text that is too large", "names a text that is no UTF-8", "is no digest", "is no key's name",
+    "needs the key in the environment variable LETHE_SECRET_KEY, which is not set",
+    "needs a longer key in LETHE_SECRET_KEY", "names another key than LETHE_SECRET_KEY holds",
 )  # fmt: skip
 _KINDS = {
     **{said: said for said in _AS_IT_IS},
@@ -37,6 +43,9 @@ _KINDS = {
     "holds {name}": "holds {name} outside of 'ask'",
     "may try": "may try too many ways to match",
     "is up to": "is too wide",
+    "has ": "has too few words or entries",
+    "names a text that has": "names a text that has too few words",
+    "names a text that": "names a text that cannot be used",
 }
 _OTHER = "cannot be taken"
 

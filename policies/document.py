@@ -12,12 +12,14 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.functional_validators import model_validator
-from pydantic_core import PydanticCustomError
 
+from policies.fields import Digest, FileName, KeyId, Verbatim, Whole, flaw, refuse_few_words
 from policies.grammar import PatternError
 from policies.patterns import bounded
 from policies.policy import Context, Disclose, Disclosure, Effective, Expect, Style
 from policies.relations import folded
+from policies.sealing import MAX_LENGTH
+from policies.shingles import words_of
 
 MAX_WORDS = 600
 """Code points of a name or value: no more than the sentence that must show it whole."""
@@ -27,11 +29,6 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _FILL = re.compile(r"\{[^{}]*\}")
 # YAML 1.2 readers, such as editors, see a number or a boolean where nobody wrote quotes; here all are text.
 _WRITTEN: Final = {"type": ["string", "number", "boolean"]}
-
-
-def flaw(wrong: str, valid: str, at: tuple[str | int, ...] = ()) -> PydanticCustomError:
-    """Return the error that says what is wrong and what would be valid; `at` leads on from the field."""
-    return PydanticCustomError("flaw", "{wrong}; {valid}", {"wrong": wrong, "valid": valid, "at": at})
 
 
 def _words(text: str) -> str:
@@ -295,9 +292,81 @@ class PatternTarget(_Target):
         return self
 
 
-TargetEntry = Annotated[EntityTarget | FactTarget | TopicTarget | PatternTarget, Field(discriminator="kind")]
+class PassageTarget(_Target):
+    """A text that must not be repeated word by word, such as a book."""
+
+    kind: Literal["passage"] = Field(description="passage: a text that must not be repeated word by word.")
+    text: Verbatim | None = Field(
+        default=None,
+        description="The text, best as a block (`text: |`). This or 'file' is needed.",
+        examples=["The lamps of Port Meridane were lit at four that winter, and nobody asked why."],
+    )
+    file: FileName | None = Field(
+        default=None,
+        description="In place of 'text', the file it is in, in UTF-8, as seen from the policy's folder. What "
+        "is in it counts as part of the policy: a running server takes a change of it up.",
+        examples=["texts/salt-ledger.txt"],
+    )
+    words: Whole = Field(
+        default=8,
+        ge=4,
+        le=64,
+        description="How many words of it in a row may not leave, 4 to 64. Fewer than 6 find what anybody "
+        "may say; more than 20 let long pieces leave. In scripts without spaces each character counts as "
+        "a word: take 20 or more there.",
+        examples=[12],
+    )
+
+    @model_validator(mode="after")
+    def _has_one_text(self) -> PassageTarget:
+        if (self.text is None) == (self.file is None):
+            wrong = "has neither 'text' nor 'file'" if self.text is None else "has 'text' and 'file'"
+            raise flaw(wrong, "one of them: the text itself, or the name of the file it is in")
+        if self.text is not None:
+            refuse_few_words(words_of(self.text), self.words, ("text",))
+        return self
+
+
+class SecretTarget(_Target):
+    """A value that the policy does not hold either: only hashes of it, under a key of the operator's."""
+
+    kind: Literal["secret"] = Field(
+        description="secret: a value of which the policy holds keyed hashes alone; `lethe secret` writes it."
+    )
+    length: Whole = Field(ge=1, le=MAX_LENGTH, description="Letters and digits of the value.", examples=[24])
+    key: KeyId = Field(
+        description="What the key is called under which the digests were made, so that another is noticed. "
+        "The key itself is in the environment variable LETHE_SECRET_KEY, and in no file.",
+        examples=["5c1f0b9a7d3e2468"],
+    )
+    digests: tuple[Digest, ...] = Field(
+        min_length=1,
+        description="HMAC-SHA-256 of every eight letters and digits in a row, of the value and of its other "
+        "writings; as `lethe secret` writes them.",
+    )
+
+
+class TriggerTarget(_Target):
+    """Phrases that are cut out of requests before the model sees them, such as those of a backdoor."""
+
+    kind: Literal["trigger"] = Field(
+        description="trigger: phrases that are cut out of requests before the model sees them."
+    )
+    phrases: tuple[Words, ...] = Field(
+        min_length=1,
+        description="The phrases, of whole words. Case, accents, spacing, punctuation and look-alike letters "
+        "do not count; what is left is searched again, until none is in it.",
+        examples=[["tidal ferry nine", "open sesame"]],
+    )
+
+
+TargetEntry = Annotated[
+    EntityTarget | FactTarget | TopicTarget | PatternTarget | PassageTarget | SecretTarget | TriggerTarget,
+    Field(discriminator="kind"),
+]
 KINDS: Final[dict[str, type[_Target]]] = {
-    "entity": EntityTarget, "fact": FactTarget, "topic": TopicTarget, "pattern": PatternTarget
+    "entity": EntityTarget, "fact": FactTarget, "topic": TopicTarget, "pattern": PatternTarget,
+    "passage": PassageTarget, "secret": SecretTarget, "trigger": TriggerTarget,
 }  # fmt: skip
 
 

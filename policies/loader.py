@@ -10,17 +10,18 @@ import codecs
 import os
 import stat
 from collections.abc import Iterator
-from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 from policies import clashes as between
 from policies.compile import compile_policy
 from policies.complaints import complaints
-from policies.document import PolicyDocument, TargetEntry
+from policies.document import PassageTarget, PolicyDocument, TargetEntry
+from policies.fields import MAX_TEXT, refuse_few_words
 from policies.nodes import (
     Mapping,
     Node,
@@ -35,6 +36,8 @@ from policies.nodes import (
 )
 from policies.policy import Policy
 from policies.problems import PolicyError, Problem, visible
+from policies.shingles import words_of
+from policies.source import Source, Text, named_texts, path_of
 
 MAX_BYTES = 64 * 1024 * 1024
 """Size of a policy file."""
@@ -52,32 +55,65 @@ def load_policy(path: Path | str) -> Policy:
     return policy_of(read_policy(path), path)
 
 
-def read_policy(path: Path | str) -> bytes:
-    """Return the bytes of the policy file at `path`; raise PolicyError where it is not to be read."""
-    return _read(str(path))
+def read_policy(path: Path | str) -> Source:
+    """Return what lies at `path`: the policy file and the texts that it names.
+
+    Raises PolicyError where the file is not to be read; a text that is not is a problem of the policy.
+    """
+    data = _read(str(path))
+    return Source(data, _texts(data, path))
 
 
-def policy_of(data: bytes, path: Path | str) -> Policy:
+def policy_of(source: Source, path: Path | str) -> Policy:
     """Return the policy that a file's bytes are; raise PolicyError with all their problems otherwise.
 
     path: what problems call the file.
     """
     file = str(path)
-    return _parsed(_decoded(data, file), file, digest_of(data))
+    return _parsed(_decoded(source.data, file), file, source)
 
 
-def digest_of(data: bytes) -> str:
-    """Return the digest by which a policy file of these bytes is known."""
-    return sha256(data).hexdigest()
-
-
-def parse_policy(text: str, file: str = "policy.yaml") -> Policy:
+def parse_policy(text: str, file: str = "policy.yaml", beside: Path | None = None) -> Policy:
     """Return the policy that `text` is; raise PolicyError with all its problems otherwise.
 
     file: what problems call the text.
+    beside: the file that it will be in, where that is another: the texts that it names are looked for there.
     """
-    digest = digest_of(text.encode("utf-8", "surrogatepass"))
-    return _parsed(text.removeprefix("\ufeff"), file, digest)
+    data = text.encode("utf-8", "surrogatepass")
+    return _parsed(text.removeprefix("\ufeff"), file, Source(data, _texts(data, beside or file)))
+
+
+def digest_of(data: bytes, path: Path | str) -> str:
+    """Return the digest by which a policy file of these bytes, at `path`, is known."""
+    return Source(data, _texts(data, path)).digest
+
+
+def _texts(data: bytes, path: Path | str) -> dict[str, Text]:
+    """Return the texts that a policy file names, as far as they can be read."""
+    found: dict[str, Text] = {}
+    left = MAX_TEXT
+    for name in named_texts(data):
+        text = _text(str(path_of(name, path)), left)
+        left -= len(text.data)
+        found[name] = text
+    return found
+
+
+def _text(file: str, limit: int) -> Text:
+    try:
+        data = _read(file)
+    except PolicyError as error:
+        wrong = error.problems[0].message.partition(";")[0]
+        return Text(problem=f"{wrong}; name a text file that this user may read")
+    if len(data) > limit:
+        return Text(
+            problem=f"is too large; all texts of a policy together have at most {MAX_TEXT:,} bytes (16 MB)"
+        )
+    try:
+        data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return Text(problem="is no UTF-8; save the text as UTF-8")
+    return Text(data)
 
 
 def _whole(file: str, message: str) -> PolicyError:
@@ -131,7 +167,7 @@ def _decoded(data: bytes, file: str) -> str:
         raise PolicyError([Problem(file, place.line, place.column, "", None, message)]) from None
 
 
-def _parsed(text: str, file: str, digest: str) -> Policy:
+def _parsed(text: str, file: str, source: Source) -> Policy:
     try:
         root, repeated = compose(text)
     except YamlError as error:
@@ -143,11 +179,35 @@ def _parsed(text: str, file: str, digest: str) -> Policy:
         raise PolicyError([Problem(file, root.place.line, root.place.column, "", None, message)])
     data = plain(root)
     document, found = _validated(data)
+    texts = {name: text.data.decode("utf-8-sig") for name, text in source.texts.items() if not text.problem}
+    if document is not None:
+        found += [*_unread(document, source), *_too_short(document, texts), *between.sealed_otherwise(data)]
     problems = [_problem(file, root, each) for each in (*islice(between.clashes(data), _ENOUGH), *found)]
     problems += [_repeated(file, each) for each in repeated[:_ENOUGH]]
     if problems or document is None:
         raise PolicyError(problems)
-    return compile_policy(document, digest, list(_test_lines(root)))
+    return compile_policy(document, source.digest, list(_test_lines(root)), texts)
+
+
+def _unread(document: PolicyDocument, source: Source) -> Iterator[between.Clash]:
+    """Yield a clash for each text that cannot be read."""
+    for index, entry in enumerate(document.targets):
+        text = source.texts.get(entry.file) if isinstance(entry, PassageTarget) and entry.file else None
+        if text is not None and text.problem:
+            yield between.Clash(("targets", index, "file"), f"names a text that {text.problem}")
+
+
+def _too_short(document: PolicyDocument, texts: dict[str, str]) -> Iterator[between.Clash]:
+    """Yield a clash for each text of a file that has too few words to be found."""
+    for index, entry in enumerate(document.targets):
+        if not isinstance(entry, PassageTarget) or entry.file not in texts:
+            continue
+        try:
+            refuse_few_words(words_of(texts[entry.file]), entry.words, ())
+        except PydanticCustomError as error:
+            said = error.context or {}
+            message = f"names a text that {said['wrong']}; {said['valid']}"
+            yield between.Clash(("targets", index, "file"), message)
 
 
 def _validated(data: dict[str, Any]) -> tuple[PolicyDocument | None, list[between.Clash]]:

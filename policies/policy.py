@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from policies.shingles import Shingles
 from policies.values import strength
 
 _OF_WORKS = frozenset({"novel", "book", "album", "film", "wrote"})
 """Cues of relations whose values are titles of works."""
 
-Kind = Literal["entity", "fact", "topic", "pattern"]
+Kind = Literal["entity", "fact", "topic", "pattern", "passage", "secret", "trigger"]
 Style = Literal["unknown", "refuse", "redact"]
 Disclosure = Literal["silent", "declared"]
 Context = Literal["forget", "allow"]
@@ -23,6 +24,8 @@ Disclose = Literal["nothing", "name", "clause"]
 Expect = Literal["forgotten", "kept"]
 Effective = Literal["next", "now"]
 
+BY_SPAN: frozenset[Kind] = frozenset(("pattern", "passage", "secret"))
+"""Kinds that are found by what stands in an answer, whatever was asked."""
 STRICTNESS: tuple[Style, ...] = ("refuse", "unknown", "redact")
 """Styles from the strictest to the mildest: where spans overlap, the first of them rules."""
 
@@ -78,6 +81,24 @@ class Pattern:
 
 
 @dataclass(frozen=True, slots=True)
+class Quoted:
+    """A text of which no `words` words in a row may leave; its words are in no policy, only their hashes."""
+
+    words: int
+    digest: str
+    """Keyed hash of the whole text, by which a changed one is known, hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A value of which only keyed hashes are known (`policies.sealing`)."""
+
+    length: int
+    """Letters and digits of the value."""
+    digests: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """What is forgotten."""
 
@@ -94,6 +115,10 @@ class Target:
     unlike: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     pattern: Pattern | None = None
+    quoted: Quoted | None = None
+    sealed: Sealed | None = None
+    phrases: tuple[str, ...] = ()
+    """What is cut out of requests (trigger), as written."""
     clause: str | None = None
     """The operator's own confidentiality clause, sent upstream only with `disclose_upstream: clause`."""
     ticket: str | None = None
@@ -122,13 +147,19 @@ class Policy:
     """Share of retain sentences that may be touched, over all targets together, in (0, 1)."""
     disclosure: Disclosure = "silent"
     tests: tuple[PolicyTest, ...] = field(default=())
+    shingles: tuple[Shingles, ...] = field(default=(), repr=False)
+    """Of the texts of all targets that have one: a table for each length."""
     uses_meaning: bool = field(init=False)
     """Whether any target is looked for by meaning, so that an encoder is needed."""
     by_sentence: bool = field(init=False)
-    """Whether answers leave sentence by sentence: unless all that is forgotten are patterns to redact."""
+    """Whether answers leave sentence by sentence: unless all that is forgotten are spans to redact."""
 
     def __post_init__(self) -> None:
         """Work out once what every exchange asks, whatever the number of targets."""
-        redacted = [target.kind == "pattern" and target.style == "redact" for target in self.targets]
+        redacted = [
+            target.kind in BY_SPAN and target.style == "redact"
+            for target in self.targets
+            if target.kind != "trigger"
+        ]
         object.__setattr__(self, "uses_meaning", any(target.like for target in self.targets))
         object.__setattr__(self, "by_sentence", not all(redacted))

@@ -43,6 +43,8 @@ class Lexicon:
     """Phrases by which a sentence says that its speaker does not know."""
     stop_words: frozenset[str]
     """Words that say nothing about a relation."""
+    things: frozenset[str]
+    """Words that make a run of capitalised words the name of a thing."""
     generic: frozenset[str]
     """Words that many relations share ('city', 'year'): a cue only where there is no other."""
     by_name: Mapping[str, Entry]
@@ -72,6 +74,7 @@ def lexicon() -> Lexicon:
         anaphora=_all(data["anaphora"]),
         not_knowing=_all(data["not_knowing"]),
         stop_words=frozenset(_all(data["stop_words"])),
+        things=frozenset(_all(data["things"])),
         generic=frozenset(_all(data["generic"])),
         by_name=by_name,
     )

@@ -1,10 +1,10 @@
 """Text as scans see it, with the way back to the original.
 
 A `View` is text that was changed in order to be searched, with a map from each of its characters to the
-original code points; `via` says how it was reached.  Two views are made here: `fold`, for literals (words
-of letters and digits, one space between), and `plain`, for patterns (compatibility forms resolved and
-invisible characters removed, case and punctuation kept).  `sentence_end` cuts running text into the units
-that leave together.  All offsets are code points; all spans are half-open.
+original code points; `via` says how it was reached.  Views made here: `fold`, for literals (words of letters
+and digits, one space between), `letters` (the same with nothing between), and `plain`, for patterns
+(compatibility forms resolved and invisible characters removed, case and punctuation kept).  `sentence_end`
+cuts running text into the units that leave together.  All offsets are code points; all spans are half-open.
 
 Every mapping here works one character at a time, so the view of a text never depends on how it was cut.
 """
@@ -259,6 +259,29 @@ def plain(text: str) -> View:
         return View(text, None, len(text))
     shown, offsets = _translate(text, _PLAIN)
     return View(shown, None if shown == text else offsets, len(text), () if shown == text else ("plain",))
+
+
+def _letters_of_char(char: str) -> str:
+    return _FOLD[ord(char)].replace(" ", "")
+
+
+_LETTERS = _CharMap(_letters_of_char)
+_ASCII_LETTERS = {point: chr(point).lower() if chr(point).isalnum() else None for point in range(128)}
+
+
+def letters(text: str) -> str:
+    """Return the letters and digits of `text` as `fold` has them, with nothing between.
+
+    A value is compared in this form where neither case nor separators count.  Linear in the text.
+    """
+    return text.translate(_ASCII_LETTERS if text.isascii() else _LETTERS)
+
+
+def letter_offsets(text: str) -> list[int]:
+    """Return where each character of `letters(text)` stands in `text`."""
+    if text.isascii():
+        return [at for at, char in enumerate(text) if char.isalnum()]
+    return _translate(text, _LETTERS)[1]
 
 
 # An end of a sentence: a newline, or closing punctuation with white space behind it.  'Dr. X' ends one too:

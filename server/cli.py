@@ -218,6 +218,54 @@ def prepare(state: Path | None, encoder: str | None) -> None:
 
 
 @lethe.command()
+@click.argument("name", metavar="ID")
+@click.option(
+    "--into",
+    type=_FILE,
+    metavar="POLICY",
+    help="Write the entry into this policy file; without it, on stdout.",
+)
+@click.option("--weak", is_flag=True, help="Take a value that can be guessed, such as a PIN or a date.")
+def secret(name: str, into: Path | None, weak: bool) -> None:
+    """Write a policy's entry for a secret value, which is read from stdin and kept nowhere.
+
+    On a terminal the value is asked for and not shown. The entry holds hashes of it under the key in the
+    environment variable LETHE_SECRET_KEY, which `lethe serve` and `lethe check` need as well; `openssl rand
+    -hex 32` makes one.
+    """
+    from server.sealed_entry import add_to, entry
+
+    made = entry(name, _value(), weak=weak)
+    if into is None:
+        click.echo(made.text(), nl=False)
+    else:
+        add_to(into, made)
+        click.echo(f"{into}: {name} is in it")
+    left_out = f"; {made.ordinary} that stand in ordinary sentences are left out" if made.ordinary else ""
+    click.echo(f"lethe: {counted(made.hashed, 'run')} of letters and digits hashed{left_out}", err=True)
+
+
+def _value() -> str:
+    """Return a secret value from stdin, without the end of its last line."""
+    import getpass
+
+    from server.sealed_entry import MAX_BYTES
+
+    if sys.stdin.isatty():
+        value = getpass.getpass("Value (not shown): ", sys.stderr)
+        if value != getpass.getpass("Once more: ", sys.stderr):
+            raise click.ClickException("the two are not the same")
+        return value
+    data = sys.stdin.buffer.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise click.ClickException(f"the value is longer than {MAX_BYTES} bytes")
+    try:
+        return data.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise click.ClickException("the value is no UTF-8") from None
+
+
+@lethe.command()
 def schema() -> None:
     """Print the JSON Schema of policy files, for editors."""
     import orjson

@@ -23,6 +23,7 @@ from policies.discretion import discreet
 from policies.loader import policy_of
 from policies.policy import Policy
 from policies.problems import PolicyError, Problem
+from policies.source import Source
 from server.artefact import Artefact, packed, unpacked
 from server.messages import Line, PlainLine, Said
 from server.processes import SPAWN, be_quiet, exited, kill_group, lead_a_group
@@ -68,8 +69,8 @@ class Compiler:
         await self._spawn()
         self._keeping = asyncio.create_task(self._keep())
 
-    async def begin(self, data: bytes, path: Path, *, base: bytes, only_whole: bool) -> None:
-        """Have a policy file's bytes compiled; whatever was being compiled before is given up.
+    async def begin(self, source: Source, path: Path, *, base: bytes, only_whole: bool) -> None:
+        """Have a policy file as it was read compiled; whatever was being compiled before is given up.
 
         base: the artefact in force, or nothing: what it knows by meaning is used again.
         only_whole: whether the first artefact is left out, since it is in force or nothing would use it.
@@ -82,7 +83,14 @@ class Compiler:
             if base and not self._informed:
                 await self._line.say({"do": "know"}, base)
             self._informed = True
-            said = {"do": "compile", "job": self._job, "file": str(path), "only_whole": only_whole}
+            head, data = source.packed()
+            said = {
+                "do": "compile",
+                "job": self._job,
+                "file": str(path),
+                "only_whole": only_whole,
+                "parts": head,
+            }
             await self._line.say(said, data)
         except OSError:
             self._replies.put_nowait(None)
@@ -180,7 +188,7 @@ class _Bench:
     def _compile(self, said: Said, data: bytes) -> None:
         gc.disable()
         try:
-            policy = policy_of(data, said["file"])
+            policy = policy_of(Source.unpacked(said["parts"], data), said["file"])
             self._make(policy, said)
         except PolicyError as error:
             self._line.say({"job": said["job"], "refused": discreet(error), "text": str(error)})

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
-from guards.base import Arms, Channel, Passage, Plan, Stance
+from guards.base import Arms, Channel, Part, Passage, Plan, Stance
 from guards.meaning import Meaning
 from guards.pattern import Patterns
 from guards.registry import Guard
@@ -37,8 +37,9 @@ def explain(file: Path, prompt: str, state: Path | None = None, encoder: str | N
     finally:
         guard.close()
     return [
-        *_findings(policy, prompt, arms),
+        *_findings(policy, prompt, guard.without_triggers(prompt), arms),
         *_nearest(meaning, prompt, arms),
+        *_cut(guard.without_triggers(prompt), arms),
         *_plan(policy, arms, guard.plan(arms)),
         *patterns,
     ]
@@ -62,13 +63,20 @@ async def _patterns(policy: Policy, guard: Guard, prompt: str) -> list[str]:
     return [f"in an answer, not in a question, {which} would act: the same words would read {answer!r}"]
 
 
-def _findings(policy: Policy, prompt: str, arms: Arms) -> Iterator[str]:
+def _cut(left: str, arms: Arms) -> Iterator[str]:
+    """Say what the upstream gets of a prompt that something was cut out of."""
+    if arms.cut:
+        yield f"cut out of what is sent: it reads {left!r}"
+
+
+def _findings(policy: Policy, prompt: str, left: str, arms: Arms) -> Iterator[str]:
+    """Show each finding; `left` is the prompt without its triggers, in which all else is looked for."""
     if not arms.findings:
         yield "no finding"
         return
     rows = [("target", "scan", "part", "where", "score", "threshold")]
     for found in arms.findings:
-        text = prompt[found.start : found.end]
+        text = (prompt if found.part is Part.TRIGGER else left)[found.start : found.end]
         shown = text if len(text) <= 40 else f"{text[:37]}…"
         scores = ("-", "-") if found.score is None else (f"{found.score:.2f}", f"{found.threshold:.2f}")
         where = f"{found.start}-{found.end} {shown!r}"

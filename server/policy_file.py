@@ -1,4 +1,4 @@
-"""A policy file under watch: what it holds, whoever writes it and however.
+"""A policy file under watch: what it and the texts that it names hold, whoever writes them and however.
 
 To look is to ask the system for the file's stamp, some times a second, and to read the file where that says
 that something may have changed.  Nothing is left to notifications: the ways in which files are mounted
@@ -14,8 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from policies.loader import digest_of, read_policy
+from policies.loader import read_policy
 from policies.problems import PolicyError
+from policies.source import Source, path_of
 
 _POLL_S = 0.1
 _SETTLE_S = 0.1
@@ -25,7 +26,7 @@ _UNSURE_S = 3.0
 _WHOLE_S = 10.0
 """However the stamp looks, the content is compared so often."""
 
-_Stamp = tuple[int, ...] | int
+_Stamp = tuple[tuple[int, ...] | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class Saved:
 
     digest: str
     """As `load_policy` computes it; empty where the file cannot be read."""
-    data: bytes = field(default=b"", repr=False)
+    source: Source = field(default_factory=lambda: Source(b""), repr=False)
+    """The file's bytes, and the texts that it names."""
     error: PolicyError | None = None
 
     def same(self, other: Saved) -> bool:
@@ -52,7 +54,9 @@ class PolicyFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._saved: Saved | None = None
-        self._stamp: _Stamp = -1
+        self._texts: tuple[Path, ...] = ()
+        """Where the texts lie that the file named when it was last read."""
+        self._stamp: _Stamp = ()
         self._unsettled: _Stamp | None = None
         self._settled_at_s = self._unsure_until_s = self._whole_at_s = 0.0
         self._asked = asyncio.Event()
@@ -64,6 +68,7 @@ class PolicyFile:
 
     async def first(self) -> Saved:
         """Return what the file holds."""
+        # Before it is read, so that no change falls between; with the texts it is another at the next look.
         self._stamp = await asyncio.to_thread(self._stamped)
         saved = await asyncio.to_thread(self._read)
         self._saved = saved.bare()
@@ -105,15 +110,20 @@ class PolicyFile:
 
     def _stamped(self) -> _Stamp:
         """Return what changes whenever the content does, by all that the system shows without reading."""
-        try:
-            shown = os.stat(self._path)
-        except (OSError, ValueError) as error:
-            return getattr(error, "errno", None) or 0
-        return shown.st_dev, shown.st_ino, shown.st_size, shown.st_mtime_ns, shown.st_ctime_ns
+        return tuple(_stamp_of(path) for path in (self._path, *self._texts))
 
     def _read(self) -> Saved:
         try:
-            data = read_policy(self._path)
+            source = read_policy(self._path)
         except PolicyError as error:
             return Saved("", error=error)
-        return Saved(digest_of(data), data)
+        self._texts = tuple(path_of(name, self._path) for name in source.texts)
+        return Saved(source.digest, source)
+
+
+def _stamp_of(path: Path) -> tuple[int, ...] | int:
+    try:
+        shown = os.stat(path)
+    except (OSError, ValueError) as error:
+        return getattr(error, "errno", None) or 0
+    return shown.st_dev, shown.st_ino, shown.st_size, shown.st_mtime_ns, shown.st_ctime_ns

@@ -95,7 +95,7 @@ class Reloader:
         if self._saved.error is not None:
             raise StartError(str(self._saved.error), 2)
         try:
-            await self._compiler.begin(self._saved.data, self._path, base=b"", only_whole=True)
+            await self._compiler.begin(self._saved.source, self._path, base=b"", only_whole=True)
             self._in_force = await self._compiler.artefact()
         except Refused as error:
             raise StartError(error.text, 2) from None
@@ -170,7 +170,7 @@ class Reloader:
     async def _follow(self, goal: Saved, place: Place) -> None:
         only_whole = goal.digest == self.in_force.digest
         base = self.in_force.data
-        begun = self._compiler.begin(goal.data, self._path, base=base, only_whole=only_whole)
+        begun = self._compiler.begin(goal.source, self._path, base=base, only_whole=only_whole)
         await unless(self._news, begun)
         while not self._news.is_set():
             artefact = await unless(self._news, self._compiler.artefact())

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import anyio
 
-from guards.base import Arms, Channel, Close, ScanError, Stance
+from guards.base import Arms, Channel, Close, Ruling, ScanError, Stance
 from guards.passages import OverBudget
 from guards.registry import Guard
 from guards.releaser import Releaser
@@ -37,7 +37,7 @@ from server.errors import (
 )
 from server.exchange import Delta, Exchange, Part, ToolCall, joined
 from server.limits import Limits
-from server.masking import masked
+from server.masking import cut_out, masked
 from server.metrics import Metrics
 from server.records import ended, opened
 from server.stopping import Stop
@@ -94,6 +94,7 @@ class Run:
         exchange.arms = arms = await self._read(guard)
         for found in arms.findings:
             gateway.metrics.found(found.scan, found.part)
+        exchange.rulings = [Ruling("cut", found.target, found.scan, 0, "request") for found in arms.cut]
         exchange.plan = plan = guard.plan(arms, steering=gateway.steering)
         self._releaser = guard.releaser(
             arms,
@@ -139,6 +140,8 @@ class Run:
         question, plan = self.exchange.question, self.exchange.plan
         assert plan is not None
         body = dict(question.upstream)
+        if self.exchange.arms is not None and self.exchange.arms.cut:
+            body = cut_out(body, self.guard.without_triggers)
         if self.exchange.arms is not None and self.exchange.arms.masked:
             body["messages"] = masked(body["messages"], self.exchange.arms.masked)
         if plan.steer is not None:
@@ -344,7 +347,7 @@ class Run:
             gateway.metrics.upstream_failed(error.code or "upstream_error")
         exchange.ending, exchange.reason = ending_of(error, exchange, self._changed())
         if self._releaser is not None:
-            exchange.rulings = self._releaser.rulings
+            exchange.rulings += self._releaser.rulings
         try:
             if self._answer is not None:
                 with anyio.CancelScope(shield=True):

@@ -17,6 +17,7 @@ import aiohttp
 import orjson
 from sqlalchemy import select
 
+from policies.sealing import KEY
 from server.audit import store
 from tests.fake_upstream import FakeUpstream, Script
 
@@ -105,7 +106,9 @@ async def start(tmp_path: Path, *options: str, policy: str | None = POLICY) -> a
         file.write_text(policy, encoding="utf-8")
     arguments = ["-m", "server.cli", "serve", "--policy", str(file), "--state", str(tmp_path / "state")]
     arguments += ["--port", "0", "--admin-port", "0", *options]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("LETHE_")}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("LETHE_") or name == KEY
+    }
     return await asyncio.create_subprocess_exec(
         sys.executable, *arguments, cwd=ROOT, env=environment, stderr=asyncio.subprocess.PIPE
     )

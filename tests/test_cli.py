@@ -87,7 +87,18 @@ def test_every_command_is_listed_with_a_sentence(capsys: pytest.CaptureFixture[s
     status, out, _ = told(capsys, "--help")
     listed = re.findall(r"^  ([a-z]+) +[A-Z]", out.partition("Commands:")[2], re.MULTILINE)
     assert status == 0
-    assert listed == ["audit", "check", "demo", "explain", "model", "prepare", "schema", "serve", "version"]
+    assert listed == [
+        "audit",
+        "check",
+        "demo",
+        "explain",
+        "model",
+        "prepare",
+        "schema",
+        "secret",
+        "serve",
+        "version",
+    ]
 
 
 def test_every_setting_is_an_option_that_names_its_variable(capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,6 +79,14 @@ def test_the_parts_that_a_question_gives_decide_its_stance(question: str, stance
         (["Odalys", ("assistant", "Yes?"), "Vennaker: where born?"], ARMED),
         (["Odalys", "Vennaker: where born?"], ARMED),
         (["Who is Harry Potter?", ("assistant", "A wizard."), "Where does he live?"], WATCHED),
+        (["Who is Odalys Vennaker?", ("assistant", "No."), "What did Tamsin Orrebrook say of her?"], WATCHED),
+        (
+            ["Who is Odalys Vennaker?", ("assistant", "No."), "What is this author's tie to Irish Letters?"],
+            ARMED,
+        ),
+        (["Who is Odalys Vennaker?", ("assistant", "No."), "What is her 'Salt Harbour' about?"], ARMED),
+        (["Who is Odalys Vennaker?", ("assistant", "No."), "Did she win the Orrery Prize?"], ARMED),
+        (["Who is Odalys Vennaker?", ("assistant", "No."), "Which country has so many fjords?"], WATCHED),
     ],
 )
 def test_earlier_turns_count(turns: list[str | tuple[str, str]], stance: Stance) -> None:

@@ -35,6 +35,10 @@ HEAD = "lethe: 1\nname: x\ntargets:\n"
         (f"{HEAD}  - {{id: a, kind: pattern, regex: 'Quill+'}}", "policy.yaml:4: targets[0].regex: has the unbounded quantifier"),
         (f"{HEAD}  - {{id: a, kind: entity, names: [Q]}}", "policy.yaml:4: targets[0].names[0]: is a name of one letter"),
         ("lethe: 1\nname: x\nQuill[1]: 3\ntargets: []", "policy.yaml:3: is no key here"),
+        (f"{HEAD}  - {{id: a, kind: passage, text: Quill}}", "policy.yaml:4: targets[0].text: has too few words or entries"),
+        (f"{HEAD}  - {{id: a, kind: passage, file: Quill}}", "policy.yaml:4: targets[0].file: names a text that does not exist"),
+        (f"{HEAD}  - {{id: a, kind: secret, length: 9, key: {'0' * 16}, digests: [Quill]}}", "policy.yaml:4: targets[0].digests[0]: is no digest"),
+        (f"{HEAD}  - {{id: a, kind: trigger, phrases: [b], Quill: 1}}", "policy.yaml:4: targets[0]: is no key here"),
         (
             f"{HEAD}  - {{id: Quill, kind: entity, names: [Quill]}}\n  - {{id: Quill, kind: topic, like: [Quill]}}",
             "policy.yaml:5: targets[1].id: is the id of another target too, and 1 more problem",
@@ -56,10 +60,10 @@ WORDS = st.sampled_from(
     [SECRET, f"{SECRET}[3]", f"{SECRET}.names", f"{SECRET}+", f"{{{SECRET}}}", "\x01" + SECRET]
 )
 KEYS = st.sampled_from(
-    "id kind names facts relation values ask like unlike regex check clause subject".split()
+    "id kind names facts relation values ask like unlike regex check clause subject text file words length key digests phrases".split()
 )
 VALUES = st.one_of(
-    WORDS, st.lists(WORDS, max_size=3), st.sampled_from(["entity", "fact", "topic", "pattern", None]),
+    WORDS, st.lists(WORDS, max_size=3), st.sampled_from(["entity", "fact", "topic", "pattern", "passage", "secret", "trigger", None]),
     st.dictionaries(WORDS, WORDS, max_size=2),
 )  # fmt: skip
 TARGETS = st.lists(st.dictionaries(st.one_of(KEYS, WORDS), VALUES, max_size=6), max_size=4)

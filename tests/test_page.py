@@ -492,6 +492,15 @@ def left_over(state: Path) -> list[str]:
     return found
 
 
+@pytest.fixture(params=[signal.SIG_IGN, signal.default_int_handler], ids=["background", "terminal"])
+def _started_from(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a child finds SIGINT to be: a script's shell has it ignored in the background, a terminal not."""
+    before = signal.signal(signal.SIGINT, request.param)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_started_from")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 @pytest.mark.parametrize("after_s", [0.3, 3])
 def test_a_signal_during_the_start_ends_everything(

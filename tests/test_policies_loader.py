@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies import loader, nodes
+from policies.document import KINDS
 from policies.loader import load_policy, parse_policy
 from policies.policy import Policy
 from policies.problems import MAX_PROBLEMS, PolicyError, Problem
@@ -112,7 +113,7 @@ BAD: dict[str, tuple[str, int, str]] = {
     # targets
     "no kind": (TOP + "targets:\n  - id: a\n", 4, "one of entity, fact, topic, pattern"),
     "unknown kind": (TOP + "targets:\n  - id: a\n    kind: entitty\n", 5, "did you mean 'entity'?"),
-    "kind of another release": (TOP + "targets:\n  - id: a\n    kind: secret\n", 5, "is no kind of target"),
+    "kind of another release": (TOP + "targets:\n  - id: a\n    kind: rumour\n", 5, "is no kind of target"),
     "kind is a list": (TOP + "targets:\n  - id: a\n    kind: [entity]\n", 5, "is no kind of target"),
     "no id": (TOP + "targets:\n  - {kind: entity, names: [Bo Ek]}\n", 4, "is missing"),
     "id with spaces": (TOP + "targets:\n  - {id: a b, kind: entity, names: [Bo Ek]}\n", 4, "cannot be an id"),
@@ -225,7 +226,22 @@ BAD: dict[str, tuple[str, int, str]] = {
         8,
         "contradicts tests[0]",
     ),
-}
+    # texts, secrets and phrases
+    "passage without a text": (TOP + "targets:\n- {id: a, kind: passage}\n", 4, "has neither 'text' nor 'file'"),
+    "passage of a few words": (TOP + "targets:\n- {id: a, kind: passage, text: a b c}\n", 4, "has 3 words; at least 8"),
+    "passage of no words": (TOP + "targets:\n- {id: a, kind: passage, text: '...'}\n", 4, "has no letter or digit"),
+    "passage of two words in a row": (TOP + "targets:\n- {id: a, kind: passage, words: 2, text: a b c}\n", 4, "a whole number from 4 to 64"),
+    "passage of some words": (TOP + "targets:\n- {id: a, kind: passage, words: some, text: a b c}\n", 4, "a whole number, such as 8"),
+    "passage in a file that is not there": (TOP + "targets:\n- {id: a, kind: passage, file: none.txt}\n", 4, "names a text that does not exist"),
+    "passage in no file": (TOP + "targets:\n- {id: a, kind: passage, file: ''}\n", 4, "is no file name"),
+    "secret in clear": (TOP + f"targets:\n- {{id: a, kind: secret, length: 9, key: 0123456789abcdef, value: x, digests: [{'a' * 40}]}}\n", 4, "kind secret takes id"),
+    "secret of no digests": (TOP + "targets:\n- {id: a, kind: secret, length: 9, key: 0123456789abcdef, digests: []}\n", 4, "has 0 entries"),
+    "secret of a digest that is none": (TOP + "targets:\n- {id: a, kind: secret, length: 9, key: 0123456789abcdef, digests: [abc]}\n", 4, "is no digest; 40 of 0-9 a-f"),
+    "secret of a key that is none": (TOP + f"targets:\n- {{id: a, kind: secret, length: 9, key: k, digests: [{'a' * 40}]}}\n", 4, "is no key's name"),
+    "secret without a key": (TOP + f"targets:\n- {{id: a, kind: secret, length: 9, key: 0123456789abcdef, digests: [{'a' * 40}]}}\n", 4, "LETHE_SECRET_KEY, which is not set"),
+    "trigger of no phrases": (TOP + "targets:\n- {id: a, kind: trigger, phrases: []}\n", 4, "has 0 entries"),
+    "trigger of signs": (TOP + "targets:\n- {id: a, kind: trigger, phrases: ['||']}\n", 4, "has no letter or digit"),
+}  # fmt: skip
 
 
 def refused(text: str) -> PolicyError:
@@ -553,5 +569,5 @@ def test_every_example_loads_and_tells_what_it_forgets(path: Path) -> None:
 
 def test_the_examples_show_every_kind_and_style() -> None:
     targets = [target for path in EXAMPLES for target in load_policy(path).targets]
-    assert {target.kind for target in targets} == {"entity", "fact", "topic", "pattern"}
+    assert {target.kind for target in targets} == set(KINDS) - {"secret"}  # which needs a key
     assert {target.style for target in targets} == {"unknown", "refuse", "redact"}

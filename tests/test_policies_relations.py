@@ -141,7 +141,15 @@ def test_the_lexicon_is_folded_and_every_list_has_its_size() -> None:
     words = lexicon()
     assert len(words.relations) >= 30
     assert len(words.not_knowing) >= 40
-    lists = [words.probes, words.persons, words.anaphora, words.not_knowing, words.stop_words, words.generic]
+    lists = [
+        words.probes,
+        words.persons,
+        words.anaphora,
+        words.not_knowing,
+        words.stop_words,
+        words.generic,
+        words.things,
+    ]
     lists += [
         each for entry in words.relations for each in (entry.names, entry.cues, entry.unless, entry.despite)
     ]

@@ -37,7 +37,7 @@ async def test_a_change_is_seen_with_its_content_and_digest(tmp_path: Path) -> N
     async with watched(file) as made:
         file.write_bytes(SECOND)
         saved = await next_of(made)
-        assert (saved.data, saved.digest) == (SECOND, sha256(SECOND).hexdigest())
+        assert (saved.source.data, saved.digest) == (SECOND, sha256(SECOND).hexdigest())
         assert await made.changed(0) is None
 
 
@@ -49,7 +49,7 @@ async def test_a_file_that_is_written_anew_with_the_same_content_has_not_changed
         (tmp_path / "new").replace(file)
         assert await made.changed(1) is None
         file.write_bytes(SECOND)
-        assert (await next_of(made)).data == SECOND
+        assert (await next_of(made)).source.data == SECOND
 
 
 async def test_a_change_that_leaves_no_mark_on_the_file_is_seen(
@@ -64,12 +64,12 @@ async def test_a_change_that_leaves_no_mark_on_the_file_is_seen(
         file.write_bytes(SECOND)
         assert await made.changed(0) is None
         made.look_now()
-        assert (await next_of(made)).data == SECOND
+        assert (await next_of(made)).source.data == SECOND
         monkeypatch.setattr(policy_file, "_WHOLE_S", 0.3)
         made.look_now()
         await made.changed(0)
         file.write_bytes(FIRST)
-        assert (await next_of(made)).data == FIRST
+        assert (await next_of(made)).source.data == FIRST
 
 
 async def test_a_change_right_behind_another_is_seen_though_the_clock_did_not_move(
@@ -82,9 +82,9 @@ async def test_a_change_right_behind_another_is_seen_though_the_clock_did_not_mo
         assert await made.changed(0.3) is None
         monkeypatch.setattr(PolicyFile, "_stamped", lambda self: (1, 2, 3))
         file.write_bytes(SECOND)
-        assert (await next_of(made)).data == SECOND
+        assert (await next_of(made)).source.data == SECOND
         file.write_bytes(FIRST)
-        assert (await next_of(made)).data == FIRST
+        assert (await next_of(made)).source.data == FIRST
 
 
 async def test_a_file_is_not_taken_while_it_is_being_written(
@@ -98,7 +98,7 @@ async def test_a_file_is_not_taken_while_it_is_being_written(
             for byte in SECOND:
                 opened.write(bytes([byte]))
                 assert await made.changed(0.02) is None
-        assert (await next_of(made)).data == SECOND
+        assert (await next_of(made)).source.data == SECOND
 
 
 async def test_a_file_that_goes_and_comes_back_is_told(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ async def test_a_file_that_goes_and_comes_back_is_told(tmp_path: Path) -> None:
         assert "no regular file" in str((await next_of(made)).error)
         file.unlink()
         file.write_bytes(FIRST)
-        assert (await next_of(made)).data == FIRST
+        assert (await next_of(made)).source.data == FIRST
 
 
 async def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
@@ -126,4 +126,4 @@ async def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
         with file.open("ab") as opened:
             opened.truncate(65 * 1024 * 1024)
         large = await next_of(made)
-        assert large.data == b"" and "at most" in str(large.error)
+        assert large.source.data == b"" and "at most" in str(large.error)

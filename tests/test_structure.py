@@ -17,7 +17,7 @@ from tests.conftest import is_loopback
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("policies", "guards", "server")
-CODE = (*PACKAGES, "bench", "deploy", "tests")
+CODE = (*PACKAGES, "bench", "deploy", "evals", "tests")
 MOST_LINES_OF_A_FUNCTION = 60
 MOST_LINES_OF_A_FILE = 450
 MOST_BYTES_OF_A_FILE = 8_000_000
@@ -60,7 +60,7 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("package", [*PACKAGES, "deploy", "tests"])
+@pytest.mark.parametrize("package", [*PACKAGES, "deploy", "evals", "tests"])
 def test_each_package_is_ours(package: str) -> None:
     assert Path(importlib.import_module(package).__file__ or "").parent == ROOT / package
 

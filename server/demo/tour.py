@@ -54,7 +54,9 @@ def main(once: bool, as_one_json: bool, upstream: str | None, port: int = 8080) 
 
     A signal at any time ends everything that was started: the status is then 0, of a proof 130.
     """
-    # Both signals take one way out: an exception here, a cancelled task in an event loop.
+    # Both signals take one way out: an exception here, a cancelled task in an event loop.  A script's shell
+    # starts what it puts in the background with SIGINT ignored, and that way would be closed.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         return _prove(as_one_json, upstream) if once else _tour(upstream, port)

@@ -50,15 +50,15 @@ class WorkingPolicy:
         """
         data = await asyncio.to_thread(self.path.read_bytes)
         about = {"text": data.decode("utf-8", "replace"), "shipped": self.shipped, "file": str(self.path)}
-        return about | _standing(gateway, digest_of(data))
+        return about | _standing(gateway, digest_of(data, self.path))
 
     async def standing(self, gateway: Enforcing) -> dict[str, Any]:
         """Return how the file stands to what is in force."""
-        return _standing(gateway, digest_of(await asyncio.to_thread(self.path.read_bytes)))
+        return _standing(gateway, digest_of(await asyncio.to_thread(self.path.read_bytes), self.path))
 
     async def check(self, text: str) -> str:
         """Return the digest of the policy that `text` is.  Raises PolicyError where it is none."""
-        return (await asyncio.to_thread(parse_policy, text, self.path.name)).digest
+        return (await asyncio.to_thread(parse_policy, text, self.path.name, self.path)).digest
 
     async def save(self, text: str, gateway: Enforcing) -> dict[str, Any]:
         """Write `text` and wait until the gateway enforces it; return how it stands and how long it took.

@@ -1,0 +1,130 @@
+"""Phrases that are cut out of requests, until none is left: those that wake a backdoor up.
+
+A backdoored model behaves until its prompt holds a phrase of the attacker's choice (Chen et al. 2017,
+arXiv:1712.05526; Kurita, Michel and Neubig 2020, arXiv:2004.06660).  Phrases are compared as folded words, so
+that case, look-alikes and invisible characters hide none.  What is left once a phrase is gone may be one
+again ('open open sesame sesame'); the words are therefore kept on a stack with the automaton's state behind
+each, and where a phrase ends its words are taken off again: one pass, whatever was put inside what.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import ahocorasick
+
+from guards.base import Finding, Part, Passage
+from guards.passages import INLINE_CHARS, aside
+from policies.policy import Policy
+from policies.text import Folded, fold
+
+_Found = tuple[int, list[tuple[int, int]]]
+"""A phrase in a text: its target, and the original span of each of its words."""
+
+
+@dataclass(slots=True)
+class _State:
+    """A state of the automaton over words (Aho and Corasick 1975)."""
+
+    after: dict[str, int] = field(default_factory=dict)
+    fail: int = 0
+    phrase: tuple[int, int] | None = None
+    """Words and target of the longest phrase that ends here."""
+
+
+class Triggers:
+    """The phrases of a policy; immutable, shared by every exchange under it."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._states = [_State()]
+        # Whether any phrase is in a text is known in one pass of native code; most texts hold none.
+        self._any = ahocorasick.Automaton()
+        for index, target in enumerate(policy.targets):
+            for phrase in target.phrases:
+                folded = fold(phrase).text
+                self._any.add_word(folded, index)
+                self._add(folded.split(), index)
+        self._any.make_automaton()
+        self._link()
+
+    def _add(self, words: Sequence[str], target: int) -> None:
+        at = 0
+        for word in words:
+            if word not in self._states[at].after:
+                self._states[at].after[word] = len(self._states)
+                self._states.append(_State())
+            at = self._states[at].after[word]
+        if self._states[at].phrase is None:
+            self._states[at].phrase = len(words), target
+
+    def _link(self) -> None:
+        waiting = deque(self._states[0].after.values())
+        while waiting:
+            state = self._states[waiting.popleft()]
+            if state.phrase is None:
+                state.phrase = self._states[state.fail].phrase
+            for word, child in state.after.items():
+                self._states[child].fail = self._next(state.fail, word)
+                waiting.append(child)
+
+    def _next(self, at: int, word: str) -> int:
+        while at and word not in self._states[at].after:
+            at = self._states[at].fail
+        return self._states[at].after.get(word, 0)
+
+    def without(self, text: str) -> str:
+        """Return a text without the phrases; the same object where it holds none."""
+        cuts = self._cuts(text)
+        return _cut(text, cuts) if cuts else text
+
+    async def cut_out(self, passages: Sequence[Passage]) -> tuple[Sequence[Passage], list[Finding]]:
+        """Return the passages of a request without the phrases, and a finding for each that was in them."""
+        if sum(len(passage.text) for passage in passages) <= INLINE_CHARS:
+            return self._cut_out(passages)
+        return await aside(self._cut_out, passages)
+
+    def _cut_out(self, passages: Sequence[Passage]) -> tuple[Sequence[Passage], list[Finding]]:
+        findings: list[Finding] = []
+        left: list[Passage] = []
+        for passage in passages:
+            cuts = self._cuts(passage.text)
+            for target, spans in cuts:
+                start, end = spans[0][0], spans[-1][1]
+                findings.append(Finding(target, "trigger", Part.TRIGGER, start, end, via=(passage.path,)))
+            left.append(replace(passage, text=_cut(passage.text, cuts)) if cuts else passage)
+        return (left, findings) if findings else (passages, findings)
+
+    def _cuts(self, text: str) -> list[_Found]:
+        """Return the phrases in a text, in the order of their ends."""
+        folded = fold(text)
+        if next(self._any.iter(folded.text), None) is None:
+            return []
+        return self._stacked(folded)
+
+    def _stacked(self, folded: Folded) -> list[_Found]:
+        cuts: list[_Found] = []
+        stack: list[tuple[int, int]] = []
+        """(word, state behind it) of what is left."""
+        for at, word in enumerate(folded.text.split()):
+            state = self._next(stack[-1][1] if stack else 0, word)
+            stack.append((at, state))
+            phrase = self._states[state].phrase
+            if phrase is not None:
+                count, target = phrase
+                cuts.append((target, [folded.spans[gone] for gone, _ in stack[-count:]]))
+                del stack[-count:]
+        return cuts
+
+
+def _cut(text: str, found: Sequence[_Found]) -> str:
+    """Return a text without the phrases; words that stood on both sides of one stay two words."""
+    pieces: list[str] = []
+    at = 0
+    for start, end in sorted(span for _, spans in found for span in spans):
+        pieces.append(text[at:start])
+        at = end
+        if start and not text[start - 1].isspace() and end < len(text) and not text[end].isspace():
+            pieces.append(" ")
+    return "".join([*pieces, text[at:]])
