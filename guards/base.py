@@ -25,6 +25,9 @@ class Part(StrEnum):
     MISSPELT = "misspelt name"
     """A name that is not written as it should be."""
     VALUE = "value"
+    VALUE_PART = "value part"
+    """A value within another thing's name or a longer number, in a request: it may be no value of the
+    target."""
     PATTERN = "pattern"
     PASSAGE = "passage"
     """Words of a text that must not be repeated."""
@@ -60,6 +63,10 @@ class Finding:
     score: float | None = None
     threshold: float | None = None
     via: tuple[str, ...] = ()
+    value: int | None = None
+    """Index into the fact's values."""
+    strong: bool = False
+    """Whether it is a value that is nobody else's, so that it puts its subject in play by itself."""
 
     def within(self, path: str) -> Finding:
         """Return this finding as one of the passage at `path`."""
@@ -74,6 +81,8 @@ class Finding:
             score=self.score,
             threshold=self.threshold,
             via=via,
+            value=self.value,
+            strong=self.strong,
         )
 
 
@@ -159,8 +168,12 @@ class Arms:
     reversed: frozenset[int] = frozenset()
     watched: frozenset[int] = frozenset()
     """Targets whose subject is in play."""
+    by_value: frozenset[int] = frozenset()
+    """Of those watched, the targets that nothing but a strong value put in play: nobody named them."""
     values: frozenset[tuple[int, int]] = frozenset()
     """(target, fact) whose value the request brought."""
+    brought: frozenset[tuple[int, int | None, int | None]] = frozenset()
+    """(target, fact, value) that the request brought, of the targets in `by_value`."""
     masked: Mapping[str, str] = field(default_factory=dict)
     """History that the upstream gets without its sentences about a target: passage path to what is left.
     What it does not know of, no later turn can have it tell."""

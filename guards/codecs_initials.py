@@ -20,7 +20,8 @@ from operator import mul
 import ahocorasick
 
 from guards.base import Finding
-from guards.literal import Entry, Literals
+from guards.literal import Literals
+from guards.written import Entry
 from policies.text import fold
 
 MIN_LETTERS = 5

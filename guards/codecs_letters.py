@@ -17,7 +17,8 @@ from typing import NamedTuple
 import ahocorasick
 
 from guards.codecs_shapes import NATO, Shaped
-from guards.literal import Entry, Literals
+from guards.literal import Literals
+from guards.written import Entry
 from policies.text import Folded, fold
 
 MIN_GLUED = 5

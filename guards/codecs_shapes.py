@@ -21,7 +21,8 @@ from typing import NamedTuple
 import ahocorasick
 import numpy as np
 
-from guards.literal import Entry, Literals
+from guards.literal import Literals
+from guards.written import Entry
 from policies.calibrate import ordinary_words
 from policies.text import Folded
 

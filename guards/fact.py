@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from guards.base import Arms, Finding, Part, Stance
 from guards.literal import Literals, name_parts, value_words
@@ -19,6 +20,9 @@ from guards.prompt import says
 from policies.policy import Policy
 from policies.relations import Lexicon
 from policies.text import fold, sentence_end, sentences
+
+if TYPE_CHECKING:
+    from guards.runs import Runs
 
 MIN_INSIDE = 5
 """A part of a name of this many letters is also looked for inside longer words of a reversed answer."""
@@ -57,10 +61,13 @@ class Leak:
 class Completion:
     """The evidence of one answer (of one choice, where nothing was armed) and the rule over its units."""
 
-    def __init__(self, policy: Policy, arms: Arms, literals: Literals, words: Lexicon) -> None:
+    def __init__(
+        self, policy: Policy, arms: Arms, literals: Literals, words: Lexicon, runs: Sequence[Runs] = ()
+    ) -> None:
         self._policy = policy
         self._arms = arms
-        self._literals = literals
+        self._exact: Sequence[Literals | Runs] = (literals, *runs)
+        self._reach = 4 * max(each.max_chars for each in self._exact)
         self._words = words
         self._named: set[int] = set()
         """Targets whose name this answer has brought."""
@@ -112,14 +119,17 @@ class Completion:
         index: int,
         unit: Unit,
         names: list[tuple[int, int]],
-        values: dict[tuple[int, int], list[tuple[int, int]]],
+        values: dict[tuple[int, int], list[tuple[tuple[int, int], Finding]]],
     ) -> Iterable[Leak]:
         target = self._policy.targets[index]
         in_play = index in self._named or index in self._arms.watched
-        spans = [span for (at, _), found in values.items() if at == index for span in found]
+        # That a value comes back which the client brought tells nothing of a subject that nobody named.
+        spans = [span for (at, _), found in values.items() if at == index for span, each in found
+                 if names or not self._brought(each)]  # fmt: skip
         if names and target.kind == "entity":
             # A name that the client brought may stand in a sentence that knows nothing, values may not.
-            if index not in self._arms.targets or spans or not self.not_knowing(unit.folded):
+            brought = index in self._arms.targets and index not in self._arms.by_value
+            if not brought or spans or not self.not_knowing(unit.folded):
                 yield Leak(index, "literal", tuple(sorted(names + spans)))
         elif spans and in_play:
             yield Leak(index, "fact", tuple(sorted(spans)))
@@ -128,7 +138,7 @@ class Completion:
 
     def _completed_backwards(self, index: int) -> bool:
         """Whether a name completes a fact whose value came before it, here or in the question."""
-        if index in self._arms.watched or index in self._arms.armed:
+        if index in self._arms.watched - self._arms.by_value or index in self._arms.armed:
             return False
         recent = (values for channel in self._recent.values() for values in channel)
         if any(at == index for values in recent for at, _ in values):
@@ -164,13 +174,21 @@ class Completion:
         in_play = self._arms.watched | self._arms.reversed
         for other, tail in self._tails.items():
             for glue in ("", " ") if other != channel else ():
-                for finding in self._literals.find(tail + glue + text):
-                    inside = finding.start < len(tail) < finding.end
+                for finding in (found for scan in self._exact for found in scan.find(tail + glue + text)):
+                    inside = finding.start < len(tail) < finding.end and not self._brought(finding)
                     entity = self._policy.targets[finding.target].kind == "entity"
                     if inside and (finding.target in in_play if finding.part is Part.VALUE else entity):
                         yield Leak(finding.target, "fact")
-        keep = 4 * self._literals.max_chars
+        keep = self._reach
         self._tails[channel] = (self._tails.get(channel, "") + text)[-keep:] if keep else ""
+
+    def _brought(self, finding: Finding) -> bool:
+        """Whether the client brought this value itself, and nobody named its subject."""
+        return (
+            finding.target in self._arms.by_value
+            and finding.target not in self._named
+            and (finding.target, finding.fact, finding.value) in self._arms.brought
+        )
 
     def _cut(self, unit: Unit, named: Iterable[int]) -> Iterable[Leak]:
         """A sentence cut short on a fact's subject and relation tells where it was cut."""
@@ -215,9 +233,12 @@ def _spans(findings: Iterable[Finding], part: Part) -> dict[int, list[tuple[int,
     return spans
 
 
-def _value_spans(findings: Iterable[Finding]) -> dict[tuple[int, int], list[tuple[int, int]]]:
-    spans: dict[tuple[int, int], list[tuple[int, int]]] = {}
+def _value_spans(
+    findings: Iterable[Finding],
+) -> dict[tuple[int, int], list[tuple[tuple[int, int], Finding]]]:
+    spans: dict[tuple[int, int], list[tuple[tuple[int, int], Finding]]] = {}
     for finding in findings:
         if finding.part is Part.VALUE and finding.fact is not None:
-            spans.setdefault((finding.target, finding.fact), []).append((finding.start, finding.end))
+            span = finding.start, finding.end
+            spans.setdefault((finding.target, finding.fact), []).append((span, finding))
     return spans

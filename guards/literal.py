@@ -7,84 +7,41 @@ prefix: text before it can no longer become part of a match, however it goes on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-
-import ahocorasick
+from collections.abc import Iterator
+from dataclasses import replace
 
 from guards.base import Close, Finding, Part, Progress, ScanError
+from guards.written import Entries, Index, Written
 from policies.policy import Policy, Target
 from policies.text import Folded, fold
-
-MIN_GLUED = 8
-"""A name of several words is also looked for with its spaces removed, from this many letters on: shorter
-ones ('Al Li') would be found inside ordinary words' neighbours."""
 
 OVERRUN = 64
 """A live prefix this many times longer than any literal, by invisible characters, stops the exchange."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What a literal is of: a name or a value of a target."""
-
-    part: Part
-    target: int
-    fact: int | None = None
-
-    def finding(self, scan: str, start: int, end: int, via: tuple[str, ...] = ()) -> Finding:
-        """Return the finding of it at `[start, end)`."""
-        return Finding(self.target, scan, self.part, start, end, fact=self.fact, via=via)
-
-
 class Literals:
     """The compiled literals of a policy; immutable, shared by every exchange under it."""
 
-    def __init__(self, policy: Policy) -> None:
-        entries: dict[str, list[Entry]] = {}
-        for literal, entry in _entries(policy):
-            seen = entries.setdefault(literal, [])
-            if entry not in seen:
-                seen.append(entry)
-        self._entries = tuple(tuple(found) for found in entries.values())
-        self._automaton = ahocorasick.Automaton()
-        for index, literal in enumerate(entries):
-            self._automaton.add_word(literal, (index, len(literal)))
-        self._automaton.make_automaton()
-        self.max_chars = max(map(len, entries), default=0)
+    def __init__(self, policy: Policy, written: Written | None = None) -> None:
+        """`written`: the policy's keys, where they were gathered already."""
+        self._index = Index((written or Written.of(policy)).literals)
+        self.max_chars = self._index.longest
         """Longest literal in folded characters: nothing longer is ever held back for a literal."""
-        # A literal that begins another one may still grow when it is complete.
-        self._extendable = frozenset(
-            literal for literal in entries if sum(1 for _ in self._limited_keys(literal)) > 1
-        )
-        self._complete = frozenset(entries)
 
-    def _limited_keys(self, prefix: str) -> Iterator[str]:
-        for count, key in enumerate(self._automaton.keys(prefix)):
-            if count == 2:
-                return
-            yield key
-
-    def items(self) -> Iterator[tuple[str, tuple[Entry, ...]]]:
+    def items(self) -> Iterator[tuple[str, Entries]]:
         """Yield every literal, folded, with what it is of."""
-        for literal, (index, _) in self._automaton.items():
-            yield literal, self._entries[index]
+        return self._index.items()
 
     def find(self, text: str) -> list[Finding]:
         """Return every finding of a whole text, in the order of their ends."""
-        if not self._entries:
-            return []
-        folded = fold(text)
-        return [found for _, found in self.matches(folded)]
+        return [found for _, found in self.matches(fold(text))] if self._index else []
 
     def matches(self, folded: Folded) -> Iterator[tuple[int, Finding]]:
         """Yield (end in the folded text, finding) for every literal; finding spans are original ones."""
-        if not self._entries:
-            return
-        for last, (index, length) in self._automaton.iter(folded.text):
-            start, end = folded.span(last + 1 - length, last)
-            for entry in self._entries[index]:
-                yield last, Finding(entry.target, "literal", entry.part, start, end, fact=entry.fact)
+        for first, last, entries in self._index.matches(folded.text):
+            start, end = folded.span(first, last - 1)
+            for entry in entries:
+                yield last - 1, entry.finding("literal", start, end)
 
     def live(self, folded: Folded, *, skip_first: bool = False) -> int | None:
         """Return the index of the first word from which on the text may still become a longer literal."""
@@ -93,7 +50,7 @@ class Literals:
         at, end = text.find(" ", max(0, len(text) - self.max_chars)), len(text) - 1
         while 0 <= at < end:
             tail = text[at:]
-            if self._automaton.match(tail) and (tail not in self._complete or tail in self._extendable):
+            if self._index.begins(tail):
                 word = folded.word_at(at + 1)
                 if word > 0 or not skip_first:
                     return word
@@ -103,37 +60,6 @@ class Literals:
     def open(self) -> LiteralScan:
         """Return the running state for one channel."""
         return LiteralScan(self)
-
-
-def _entries(policy: Policy) -> Iterator[tuple[str, Entry]]:
-    for index, target in enumerate(policy.targets):
-        for name in target.names:
-            for literal in _forms(name):
-                yield literal, Entry(Part.NAME, index)
-        for fact_index, fact in enumerate(target.facts):
-            for value in fact.values:
-                for literal in _spaced_and_glued(value):
-                    yield literal, Entry(Part.VALUE, index, fact_index)
-
-
-def _forms(name: str) -> Iterable[str]:
-    """Yield a name as it is written, with its last word first, and without spaces."""
-    yield from _spaced_and_glued(name)
-    words = _literal(name).split()
-    if len(words) > 1:
-        yield f" {words[-1]} {' '.join(words[:-1])} "
-
-
-def _spaced_and_glued(text: str) -> Iterator[str]:
-    literal = _literal(text)
-    yield literal
-    words = literal.split()
-    if len(words) > 1 and len("".join(words)) >= MIN_GLUED:
-        yield f" {''.join(words)} "
-
-
-def _literal(text: str) -> str:
-    return fold(text).text
 
 
 def name_parts(target: Target) -> frozenset[str]:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,11 +23,10 @@ from guards.encoder import Encoder, Vectors
 from guards.encoder_thread import EncoderThread
 from guards.retain import Retain
 from guards.scoring import Scores, Targets, score_texts
+from guards.space import Space, index_of
 from policies.calibrate import conformal_threshold, raise_thresholds
 from policies.policy import Policy, Target
 
-_CROWD = 5
-"""Ordinary sentences that are a text's neighbours; chosen with the numbers of `guards.scoring`."""
 _RIVAL = 5
 """The target, counted from the nearest, whose nearness speaks against all: four may share a subject."""
 _ROUNDING = 1e-4
@@ -41,50 +39,6 @@ _CACHE_TEXTS = 4096
 
 # A run of capitalised words that does not begin the text: a name, most of the time.
 _NAME = re.compile(r"(?<=[^.!?\s]\s)(?!I\b)[^\W\d_a-z][\w’'-]*(?:\s(?:de |van |von )?[^\W\d_a-z][\w’'-]*)*")
-
-faiss.omp_set_num_threads(1)
-
-
-class _Space:
-    """Vectors as seen from the middle of ordinary sentences, and how crowded it is around them.
-
-    What all sentences of a corpus share (that they are questions, say) is taken out with their mean.
-    """
-
-    def __init__(self, retain: Vectors) -> None:
-        self._middle = retain.mean(axis=0)
-        self.retain = self.centred(retain)
-        self._index = _index(self.retain)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_index"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._index = _index(self.retain)
-
-    def centred(self, vectors: Vectors) -> Vectors:
-        moved = vectors - self._middle
-        unit: Vectors = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-6)
-        return unit
-
-    def crowds(self, centred: Vectors) -> Scores:
-        """Return [texts]: mean cosine to the nearest retain sentences."""
-        nearest = self._index.search(centred, min(_CROWD, len(self.retain)))[0]
-        mean: Scores = nearest.mean(axis=1, dtype=np.float64)
-        return mean
-
-    def own_crowds(self) -> Scores:
-        """Return [sentences]: the same for each retain sentence, itself left out."""
-        nearest = self._index.search(self.retain, min(_CROWD + 1, len(self.retain)))[0]
-        mean: Scores = nearest[:, 1:].mean(axis=1, dtype=np.float64)
-        return mean
-
-
-def _index(rows: Vectors) -> Any:
-    index = faiss.IndexFlatIP(rows.shape[1])
-    index.add(rows)
-    return index
 
 
 _Made = tuple[bool, tuple[str, ...], tuple[str, ...]]
@@ -153,7 +107,7 @@ class Meaning:
         self._encoder_name = encoder.name
         self._thread = thread
         self._step = step
-        self._space = _Space(retain.vectors)
+        self._space = Space(retain.vectors)
         self._key = secrets.token_bytes(32)
         self._cache: OrderedDict[bytes, tuple[Finding, ...]] = OrderedDict()
         self.encoded = 0
@@ -193,7 +147,7 @@ class Meaning:
     def _renew(self) -> None:
         """Make what no copy shares with another."""
         self._step = lambda: None
-        self._index = _index(self._examples)
+        self._index = index_of(self._examples)
         self.__dict__.pop("_targets", None)
         self._key = secrets.token_bytes(32)
         self._cache = OrderedDict()
@@ -269,7 +223,7 @@ class Meaning:
             start += len(target.like)
         self._examples = np.concatenate(rows)
         self._owner = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-        self._index = _index(self._examples)
+        self._index = index_of(self._examples)
 
     def _calibrate(self, encoder: Encoder, sentences: Sequence[str]) -> None:
         count = len(self._prototypes)

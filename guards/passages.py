@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from guards.base import Compiled, Finding, Part, Passage, ScanError
 from guards.codecs import Codecs
-from guards.literal import Literals, name_parts
+from guards.literal import Literals, name_parts, value_words
 from guards.misspelt import Misspelt
+from guards.whole import stands_alone
 from policies.calibrate import ordinary_words
 from policies.policy import Policy
 from policies.relations import Lexicon
@@ -28,6 +29,7 @@ from policies.text import Folded, fold, sentences
 
 if TYPE_CHECKING:
     from guards.meaning import Meaning
+    from guards.runs import Runs
 
 MAX_MEANING_TEXTS = 400
 """Sentences of one request that are encoded at most, those of passages read before not counted; a request
@@ -92,12 +94,18 @@ class Passages:
         words: Lexicon,
         scans: Sequence[Compiled] = (),
         codecs: Codecs | None = None,
+        runs: Sequence[Runs] = (),
     ) -> None:
         self._scans = tuple(scans)
         self._literals = literals
         self._codecs = Codecs(policy, literals) if codecs is None else codecs
+        self._runs = runs
+        self._reach = max([literals.max_chars, *(each.max_chars for each in runs)])
         self._meaning = meaning
         self._words = words
+        self._targets = policy.targets
+        self._own: dict[int, frozenset[str]] = {}
+        """Words of the targets of which a value was found."""
         self._misspelt = Misspelt(policy)
         self._names = [name_parts(target) for target in policy.targets]
         self.parts: dict[str, set[int]] = {}
@@ -185,6 +193,9 @@ class Passages:
 
     def _seen(self, text: str, folded: Folded) -> Seen:
         findings = [found for _, found in self._literals.matches(folded)]
+        for runs in self._runs:
+            findings += runs.find_in(text, folded)
+        findings = [self._weighed(found, text) for found in findings]
         for scan in self._scans:
             findings += scan.find(text)
         findings += [found for found in self._codecs.find(text) if found.part is not Part.PATTERN]
@@ -193,13 +204,25 @@ class Passages:
         named = not self.parts.keys().isdisjoint(words)
         if named:
             findings += self._name_parts(text, folded)
-        reach = self._literals.max_chars
+        reach = self._reach
         ends = _ends(text) if findings else ()
         if len(folded.text) <= 2 * reach:
             return Seen(tuple(findings), named, len(text), len(text), ends)
         head = folded.spans[folded.word_at(reach)][1]
         tail = folded.spans[folded.word_at(len(folded.text) - reach)][0]
         return Seen(tuple(findings), named, head, tail, ends)
+
+    def _weighed(self, found: Finding, text: str) -> Finding:
+        """Return a finding as what it is: a weak value within another thing's name is only part of that."""
+        if found.part is not Part.VALUE or found.strong:
+            return found
+        own = self._own.get(found.target)
+        if own is None:
+            own = self._names[found.target] | value_words(self._targets[found.target])
+            self._own[found.target] = own
+        if stands_alone(text, found.start, found.end, own, self._words.stop_words):
+            return found
+        return replace(found, part=Part.VALUE_PART)
 
     def _misspelt_names(self, text: str, folded: Folded, found: Sequence[Finding]) -> list[Finding]:
         """Find misspelt names of targets that are not named, where nothing else that is known stands."""
@@ -224,7 +247,7 @@ class Passages:
     def across(self, passages: Sequence[Passage], seen: Sequence[Seen]) -> list[Finding]:
         """Find what begins in one of the user's messages and ends in another; it counts where it ends."""
         said = [pair for pair in zip(passages, seen, strict=True) if pair[0].role == "user"]
-        if len(said) < 2 or not self._literals.max_chars:
+        if len(said) < 2 or not self._reach:
             return []
         edges = [edge for number, pair in enumerate(said) for edge in _edges(number, *pair)]
         joined = "\n".join(text for _, _, text in edges)
@@ -233,7 +256,10 @@ class Passages:
             starts.append(at)
             at += len(text) + 1
         findings: list[Finding] = []
-        for each in self._literals.find(joined):
+        for each in [
+            *self._literals.find(joined),
+            *(each for runs in self._runs for each in runs.find(joined)),
+        ]:
             first, last = _place(starts, each.start), _place(starts, each.end - 1)
             number, offset, _ = edges[last]
             if edges[first][0] < number:

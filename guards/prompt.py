@@ -5,13 +5,16 @@ what the answer must not bring (docs/design.md, 'Completion').  A target is
 
 * armed where the question is about it: a name of an entity; subject and relation, or subject and value, of
   a fact; a meaning; or what an earlier turn was about, where this one goes on about it;
-* reversed where the question gives value and relation and seeks a person: the name must not come;
-* watched where its subject is merely in play: a value of it in the answer is a leak on its own.
+* reversed where the question gives value and relation and seeks a person, or a strong value and either: the
+  name must not come;
+* watched where its subject is merely in play, by a name or a strong value: another value of it in the answer
+is a leak on its own.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -27,6 +30,7 @@ from policies.text import fold, sentences
 
 if TYPE_CHECKING:
     from guards.meaning import Meaning
+    from guards.runs import Runs
 
 _STRICTEST_FIRST = (Stance.ARMED, Stance.REVERSED, Stance.WATCHED)
 _CAPITALISED = re.compile(r"(?<=[\w,;:] )[A-ZÀ-ÖØ-Þ][\w'’-]+")
@@ -54,6 +58,10 @@ class _Parts:
 
     names: set[int] = field(default_factory=set)
     values: set[tuple[int, int]] = field(default_factory=set)
+    strong: set[tuple[int, int]] = field(default_factory=set)
+    """Of the values, those that are nobody else's."""
+    asides: set[tuple[int, int]] = field(default_factory=set)
+    """Values within another thing's name: beside the subject they count, and in what completes a fact."""
     meanings: set[int] = field(default_factory=set)
     """What arms by itself: a meaning, words of a passage, a piece of a secret."""
     parts: set[int] = field(default_factory=set)
@@ -65,12 +73,21 @@ class _Parts:
             self.parts.add(finding.target)
         elif finding.part is Part.VALUE and finding.fact is not None:
             self.values.add((finding.target, finding.fact))
+            if finding.strong:
+                self.strong.add((finding.target, finding.fact))
+        elif finding.part is Part.VALUE_PART and finding.fact is not None:
+            self.asides.add((finding.target, finding.fact))
         elif finding.part in (Part.MEANING, Part.PASSAGE, Part.SECRET):
             self.meanings.add(finding.target)
 
     @property
+    def named(self) -> set[int]:
+        """Targets whose subject is in play by more than a value."""
+        return self.names | self.parts | self.meanings
+
+    @property
     def targets(self) -> set[int]:
-        return self.names | self.parts | self.meanings | {target for target, _ in self.values}
+        return self.named | {target for target, _ in self.values}
 
 
 class Reader:
@@ -84,11 +101,12 @@ class Reader:
         words: Lexicon,
         scans: Sequence[Compiled] = (),
         codecs: Codecs | None = None,
+        runs: Sequence[Runs] = (),
     ) -> None:
-        """`scans`: what else is looked for in requests, which arms wherever it stands."""
+        """`scans`: what else is looked for in requests, which arms wherever it stands; `runs`: values."""
         self._policy = policy
         self._codecs = Codecs(policy, literals) if codecs is None else codecs
-        self._passages = Passages(policy, literals, meaning, words, scans, self._codecs)
+        self._passages = Passages(policy, literals, meaning, words, scans, self._codecs, runs)
         self._words = words
         self._siblings = _Cues(words.relations)
         self._pointing = [phrase for phrase in words.anaphora if phrase.split()[0] in _POINTS]
@@ -120,8 +138,27 @@ class Reader:
         # The relation may be in a code as well as the name.
         text = "\n".join([text, *self._codecs.decoded(text, findings)])
         turn = _Turn(text, self._siblings)
+        turn.sought = frozenset(self._sought(passages, findings))
         arms = self._arm(turn, question, history, tuple(findings))
         return replace(arms, masked=self._mask(passages, seen, arms)) if arms.watched else arms
+
+    def _sought(self, passages: Sequence[Passage], findings: Iterable[Finding]) -> Iterator[int]:
+        """Yield the targets of which the question holds a strong value in a sentence that seeks a person."""
+        strong: dict[str, list[Finding]] = {}
+        for found in findings:
+            if found.strong:
+                strong.setdefault(found.via[0], []).append(found)
+        for passage in passages if strong else ():
+            if passage.current and passage.path in strong:
+                spans = sentences(passage.text)
+                ends = [end for _, end in spans]
+                held: dict[int, set[int]] = {}
+                for found in strong[passage.path]:
+                    held.setdefault(bisect_left(ends, found.end), set()).add(found.target)
+                for number, targets in held.items():
+                    sentence = passage.text[slice(*spans[number])]
+                    if says(fold(sentence).text, self._words.persons):
+                        yield from targets
 
     def _scattered(self, passages: Sequence[Passage], seen: Sequence[Seen]) -> Iterator[Finding]:
         """Find names whose words all stand in a short request, in any order, some of them in the question."""
@@ -141,6 +178,10 @@ class Reader:
 
     def _arm(self, turn: _Turn, question: _Parts, history: _Parts, findings: tuple[Finding, ...]) -> Arms:
         stances: dict[Stance, set[int]] = {stance: set() for stance in Stance}
+        named = question.named | history.named
+        if question.asides and says(turn.folded, self._words.probes):
+            # Who asks for a letter of a name gets no benefit of the doubt from a word behind the value.
+            question.values |= question.asides
         for index in sorted(question.targets | history.targets):
             target = self._policy.targets[index]
             stance = self._stance(index, target, turn, question)
@@ -148,13 +189,17 @@ class Reader:
                 carried = self._carried(index, target, turn, history)
                 stance = stance if carried is Stance.CLEAR else carried
             stances[stance].add(index)
+        by_value = frozenset(stances[Stance.WATCHED] - named)
+        brought = ((found.target, found.fact, found.value) for found in findings if found.target in by_value)
         return Arms(
             stance=next((stance for stance in _STRICTEST_FIRST if stances[stance]), Stance.CLEAR),
             findings=findings,
             armed=frozenset(stances[Stance.ARMED]),
             reversed=frozenset(stances[Stance.REVERSED]),
             watched=frozenset(stances[Stance.WATCHED]),
-            values=frozenset(question.values | history.values),
+            by_value=by_value,
+            values=frozenset(question.values | question.asides | history.values | history.asides),
+            brought=frozenset(brought),
         )
 
     def _mask(self, passages: Sequence[Passage], seen: Sequence[Seen], arms: Arms) -> dict[str, str]:
@@ -162,7 +207,7 @@ class Reader:
         masked: dict[str, str] = {}
         found: dict[str, list[Finding]] = {}
         for finding in arms.findings:
-            if finding.target in arms.watched and finding.part is not Part.VALUE:
+            if finding.target in arms.watched and finding.part not in (Part.VALUE, Part.VALUE_PART):
                 found.setdefault(finding.via[0], []).append(finding)
         for passage, each in zip(passages, seen, strict=True):
             here = found.get(passage.path, [])
@@ -188,13 +233,23 @@ class Reader:
         if index in given.names:
             if target.kind == "entity":
                 return Stance.ARMED
-            return self._about_fact(target.facts[0], turn, value_given=bool(values))
-        if values and says(turn.folded, self._words.persons):
-            related = any(turn.asks(target.facts[fact]) for fact in values)
-            if related or len(values) > 1:
-                return Stance.ARMED if says(turn.folded, self._words.probes) else Stance.REVERSED
+            beside = bool(values) or any(at == index for at, _ in given.asides)
+            return self._about_fact(target.facts[0], turn, value_given=beside)
+        strong = [fact for at, fact in given.strong if at == index]
+        if values and self._seeks(index, target, values, strong, turn):
+            return Stance.ARMED if says(turn.folded, self._words.probes) else Stance.REVERSED
         # A word of the name alone may be anybody's: the target's values must not come, more is not known.
-        return Stance.WATCHED if index in given.parts else Stance.CLEAR
+        # A strong value is nobody else's, but whoever has it may well ask about something else.
+        return Stance.WATCHED if strong or index in given.parts else Stance.CLEAR
+
+    def _seeks(
+        self, index: int, target: Target, values: Sequence[int], strong: Sequence[int], turn: _Turn
+    ) -> bool:
+        """Whether a question that gives values of a target seeks whose they are."""
+        if index in turn.sought or any(turn.asks(target.facts[fact]) for fact in strong):
+            return True
+        related = len(values) > 1 or any(turn.asks(target.facts[fact]) for fact in values)
+        return related and says(turn.folded, self._words.persons)
 
     def _about_fact(self, fact: Fact, turn: _Turn, *, value_given: bool) -> Stance:
         """Return the stance where the question names a fact's subject: its other facts must stay."""
@@ -212,7 +267,7 @@ class Reader:
     def _carried(self, index: int, target: Target, turn: _Turn, history: _Parts) -> Stance:
         """Return what earlier turns leave in play, and whether this turn goes on about it."""
         if index not in history.names and index not in history.meanings:
-            return Stance.CLEAR
+            return self._carried_by_value(index, turn, history)
         own = name_parts(target) | value_words(target)
         asked = [fact for fact in target.facts if turn.asks(fact)]
         if target.kind == "fact":
@@ -233,6 +288,12 @@ class Reader:
         """Whether a question has no words besides its relation, as 'And the birthplace?'."""
         cues = {word for cue in (*fact.relation.cues, *self._words.probes) for word in cue.split()}
         return not set(turn.folded.split()) - cues - self._words.stop_words - self._words.generic
+
+    def _carried_by_value(self, index: int, turn: _Turn, history: _Parts) -> Stance:
+        if not any(at == index for at, _ in history.strong):
+            return Stance.CLEAR
+        asked = says(turn.folded, self._words.persons) and says(turn.folded, self._words.anaphora)
+        return Stance.REVERSED if asked else Stance.WATCHED
 
 
 class _Cues:
@@ -262,6 +323,8 @@ class _Turn:
     def __init__(self, text: str, siblings: _Cues) -> None:
         self._text = text
         self._siblings = siblings
+        self.sought: frozenset[int] = frozenset()
+        """Targets of which it gives a strong value where it seeks a person."""
 
     @cached_property
     def folded(self) -> str:

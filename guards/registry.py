@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 
 from guards.base import Arms, Compiled, Part, Passage, Plan, Stance, What
 from guards.codecs import Codecs
+from guards.digits import Digits
 from guards.fact import Completion
 from guards.knowledge import Knowledge
 from guards.literal import Literals
+from guards.numerals import Numerals
 from guards.passage import Quotes
 from guards.pattern import Patterns
 from guards.prompt import Reader
 from guards.releaser import Releaser
+from guards.runs import Runs
 from guards.secret import Secrets
 from guards.trigger import Triggers
+from guards.written import Written
 from policies.policy import Policy
 from policies.relations import lexicon
 
@@ -25,7 +29,8 @@ if TYPE_CHECKING:
     from guards.meaning import Meaning
 
 SCANS: dict[str, Callable[[Policy], Compiled]] = {
-    "literal": Literals, "pattern": Patterns, "codec": Codecs, "passage": Quotes, "secret": Secrets
+    "literal": Literals, "numeral": Numerals, "digits": Digits, "pattern": Patterns, "codec": Codecs,
+    "passage": Quotes, "secret": Secrets,
 }  # fmt: skip
 """Every scan that runs over a stream.  `meaning` is not one of them: it is awaited, at sentence ends."""
 IN_REQUESTS = ("passage", "secret")
@@ -53,26 +58,29 @@ class Guard:
         self.policy = policy
         self.pending = pending
         self._meaning = meaning
-        self._literals = Literals(policy)
+        written = Written.of(policy)
+        self._literals = Literals(policy, written)
+        runs: dict[str, Runs] = {"numeral": Numerals(policy, written), "digits": Digits(policy, written)}
+        self._runs = tuple(each for each in runs.values() if each.keys)
         kinds = {target.kind for target in policy.targets}
         self._codecs = Codecs(policy, self._literals)
-        made: dict[object, Compiled] = {Literals: self._literals, Codecs: self._codecs}
+        made: dict[str, Compiled] = {"literal": self._literals, "codec": self._codecs, **runs}
         table: dict[str, Compiled] = {
-            name: made.get(make) or make(policy)
+            name: made.get(name) or make(policy)
             for name, make in SCANS.items()
-            if name not in IN_REQUESTS or name in kinds
+            if name in kinds or name not in IN_REQUESTS and (name not in runs or runs[name].keys)
         }
         self._scans = tuple(table.values()) if scans is None else tuple(scans)
         self._triggers = Triggers(policy) if "trigger" in kinds else None
         asked = [table[name] for name in IN_REQUESTS if name in table]
         self._knowledge = Knowledge(policy)
         self._words = lexicon()
-        self._reader = Reader(policy, self._literals, meaning, self._words, asked, self._codecs)
+        self._reader = Reader(policy, self._literals, meaning, self._words, asked, self._codecs, self._runs)
 
     @property
     def longest_chars(self) -> int:
-        """Folded characters of the longest literal."""
-        return self._literals.max_chars
+        """Folded characters that the longest name or value takes."""
+        return max([self._literals.max_chars, *(each.max_chars for each in self._runs)])
 
     @property
     def ready(self) -> bool:
@@ -155,10 +163,11 @@ class Guard:
         self, arms: Arms, choices: int, *, structured: bool, seed: Callable[[], bytes], max_held_chars: int
     ) -> Releaser:
         """Return the Releaser of one exchange.  `seed` gives what is keyed and stands for the question."""
+        made = (self.policy, arms, self._literals, self._words, self._runs)
         if arms.stance is Stance.CLEAR:
-            evidence = [Completion(self.policy, arms, self._literals, self._words) for _ in range(choices)]
+            evidence = [Completion(*made) for _ in range(choices)]
         else:
-            evidence = [Completion(self.policy, arms, self._literals, self._words)] * choices
+            evidence = [Completion(*made)] * choices
         return Releaser(
             self.policy,
             arms,

@@ -125,8 +125,13 @@ _RELATION = (
     "salary, diagnosis, address and others) Lethe knows how people ask; for words of your own, 'ask' says it."
 )
 _VALUES = (
-    "What would give the fact away, in each way in which it is written. Case, accents and spacing do not "
-    "count; another order of words, an abbreviation or a translation is a value of its own."
+    "What would give the fact away. Case, accents and spacing do not count, and one writing is enough of "
+    "what Lethe reads by its form: a full date in any order, in figures or words, with the months of most "
+    "European languages; a number or an amount (84,000, 84k, eighty-four thousand); a phone, card, account "
+    "or id number of six digits or more, however it is grouped, prefixed or spelled; an e-mail address or "
+    "URL with 'at' and 'dot'; a person's name with initials or the last name first; a name in Cyrillic or "
+    "Greek letters. Where day and month may be either, both count. Another name, an abbreviation or a "
+    "translation is a value of its own; a title of a work is best put within quotation marks."
 )
 _LIKE = (
     "Questions or sentences that must be caught, compared by meaning: others that mean the same are caught "

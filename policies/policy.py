@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from policies.shingles import Shingles
+from policies.values import strength
+
+_OF_WORKS = frozenset({"novel", "book", "album", "film", "wrote"})
+"""Cues of relations whose values are titles of works."""
 
 Kind = Literal["entity", "fact", "topic", "pattern", "passage", "secret", "trigger"]
 Style = Literal["unknown", "refuse", "redact"]
@@ -50,6 +54,17 @@ class Fact:
     """As written; any of them completes the fact."""
     ask: tuple[str, ...] = ()
     """Questions for it, `{name}` already filled in with the subject's first name form."""
+
+    @property
+    def of_works(self) -> bool:
+        """Whether its values are titles of works."""
+        return not _OF_WORKS.isdisjoint(self.relation.cues)
+
+    @property
+    def strong(self) -> tuple[bool, ...]:
+        """Whether each of the values is nobody else's, and gives its subject away without a name."""
+        titled = self.of_works
+        return tuple(strength(value, titled=titled) == "strong" for value in self.values)
 
 
 @dataclass(frozen=True, slots=True)

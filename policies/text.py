@@ -141,6 +141,13 @@ _ASCII_WORD = re.compile(r"[a-z0-9]+")
 _ASCII_FOLD = {point: chr(point).lower() if chr(point).isalnum() else " " for point in range(128)}
 
 
+# Characters of which none is invisible or combines; those with a compatibility form are told by Unicode.
+_EVEN = re.compile(
+    "[\n\r -~\u00a1-\u00ac\u00ae-\u02ff\u0391-\u03a1\u03a3-\u03c9\u0400-\u0482\u048a-\u052f"
+    "\u2010-\u2027\u2030-\u2037\u20ac\u4e00-\u9fef]*"
+)
+
+
 class Folded:
     """The words of a text, folded, each with its place in the original.  Immutable.
 
@@ -258,9 +265,11 @@ def _translate(text: str, table: _CharMap) -> tuple[str, list[int]]:
 def plain(text: str) -> View:
     """Return `text` with compatibility forms resolved and invisible characters removed, for patterns.
 
-    ASCII text is its own plain form and costs one look.
+    ASCII text is its own plain form and costs one look; so does most text of European and Han letters.
     """
     if text.isascii() and not _CONTROL.search(text):
+        return View(text, None, len(text))
+    if _EVEN.fullmatch(text) and unicodedata.is_normalized("NFKC", text):
         return View(text, None, len(text))
     shown, offsets = _translate(text, _PLAIN)
     return View(shown, None if shown == text else offsets, len(text), () if shown == text else ("plain",))

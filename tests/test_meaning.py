@@ -19,6 +19,7 @@ from guards.base import EncoderUnavailable, Part
 from guards.encoder import HashingEncoder, OnnxEncoder, Vectors, load_encoder
 from guards.encoder_thread import EncoderThread
 from guards.meaning import Meaning, Retain
+from guards.space import Space
 from policies.calibrate import retain_sentences
 from policies.policy import Kind, Policy, Target
 
@@ -269,7 +270,7 @@ def test_what_resembles_an_unlike_scores_lower_though_it_is_not_listed(words: Re
 
 
 def test_a_retain_sentence_is_no_part_of_its_own_crowd() -> None:
-    space = guards.meaning._Space(np.eye(6, dtype=np.float32))
+    space = Space(np.eye(6, dtype=np.float32))
     # In a unit test, since the threshold alone shows it only by chance: the six differ all alike, by -1/5.
     np.testing.assert_allclose(space.own_crowds(), np.full(6, -0.2), atol=1e-6)
 

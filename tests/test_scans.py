@@ -231,7 +231,7 @@ def test_a_word_longer_than_any_literal_is_not_kept() -> None:
     # what follows the long word directly is still inside it
     assert scan.feed("Port Meridane.").findings == []
     (finding,) = [f for f in scan.feed(" Port Meridane. ").findings if f.end - f.start > 4]
-    assert finding == Finding(0, "literal", Part.VALUE, fed + 15, fed + 28, 0)
+    assert finding == Finding(0, "literal", Part.VALUE, fed + 15, fed + 28, 0, value=0)
 
 
 def test_a_policy_without_literals_or_patterns_finds_nothing() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.lookalikes import LOOKALIKES
-from policies.text import MAX_SENTENCE, View, fold, plain, sentence_end, sentences
+from policies.text import _EVEN, _PLAIN, MAX_SENTENCE, View, fold, plain, sentence_end, sentences
 
 
 @pytest.mark.parametrize(
@@ -95,3 +95,12 @@ def test_an_end_that_was_found_early_is_the_end_that_is_found_late(text: str, se
     early = sentence_end(text[:seen])
     if early is not None:
         assert sentence_end(text, closed=True) == early
+
+
+def test_text_that_is_called_plain_already_is() -> None:
+    even = [char for point in range(0x110000) if _EVEN.fullmatch(char := chr(point))]
+    assert len(even) > 20_000
+    changed = [
+        char for char in even if (shown := plain(char)).offsets is None and _PLAIN[ord(char)] != shown.text
+    ]
+    assert changed == []

@@ -1,0 +1,87 @@
+"""Names of persons as values: initials, the last name first, and without a title."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from policies.scripts import romanised, transliterations
+from policies.text import fold
+
+_TITLE = re.compile(
+    r"(?:(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|Doctor|Sir|Dame|Lady|Lord|Herr|Frau|Madame|Monsieur|Señora?|Rev|Fr|"
+    r"Captain|Capt|Judge|President|Senator|Dr\.\s?med)\.?\s+)+"
+)
+_NAME = re.compile(r"(?:[^\W\d_]+(?:['’-][^\W\d_]+)*\.?(?:\s+|$)){1,4}")
+_PARTICLES = frozenset(
+    "von van der den de del della di da dos du la le el al bin ibn ben af av zu ter".split()
+)
+_PERSONS = frozenset(
+    "spouse husband wife married partner marriage widow fiance fiancee children child son daughter "
+    "sons daughters kids offspring parents parent father mother dad mum mom siblings sibling brother"
+    " sister brothers sisters twin doctor physician therapist surgeon manager supervisor boss "
+    "superior mentor teacher colleague colleagues coworker collaborator friend friends author editor"
+    " founder owner lawyer assistant contact neighbour neighbor lover".split()
+)
+_HAN = re.compile("[\u4e00-\u9fff]{2,4}")
+_SHORTEST = 4
+"""A name of fewer letters has too few sounds to be known in another script."""
+_WORDS_OF_A_LETTER = frozenset("ai")
+"""As initials they read as words: 'a hill' is no A. Hill."""
+
+
+def is_name(value: str) -> bool:
+    """Whether a value looks like a name: one to four words, each with a capital but for 'von' and the
+    like."""
+    if _HAN.fullmatch(value):
+        return True
+    if value[:1] == value[:1].lower() or not _NAME.fullmatch(value):
+        return False
+    words = value.split()
+    return (
+        all(word[0] != word[0].lower() or word in _PARTICLES for word in words) and words[0] not in _PARTICLES
+    )
+
+
+def untitled(value: str) -> str:
+    """Return a name without the titles before it."""
+    return (
+        _TITLE.sub("", value, count=1)
+        if (match := _TITLE.match(value)) and match.end() < len(value)
+        else value
+    )
+
+
+def is_persons(value: str, relation: str) -> bool:
+    """Whether a name is a person's: it has two or three words, and a title or a relation that joins persons.
+
+    relation: as the policy has it; where it is empty, every such name may be a person's.
+    """
+    words = [word for word in untitled(value).split() if word not in _PARTICLES]
+    if len(words) not in (2, 3):
+        return False
+    return not relation or untitled(value) != value or not _PERSONS.isdisjoint(fold(relation).text.split())
+
+
+def forms(value: str) -> Iterator[str]:
+    """Yield other writings of a person's name, to be folded."""
+    words = untitled(value).split()
+    first, last = words[0], " ".join(words[1:])
+    if len(words) > 2 and words[1].lower() not in _PARTICLES:
+        middle, last = words[1], " ".join(words[2:])
+        yield f"{first} {last}"
+        yield f"{last} {first} {middle}"
+        yield f"{first} {middle[0]} {last}"
+        yield f"{first[0]} {middle[0]} {last}"
+    yield f"{last} {first}"
+    if first[0].casefold() not in _WORDS_OF_A_LETTER:
+        yield f"{first[0]} {last}"
+        yield f"{last} {first[0]}"
+
+
+def foreign_forms(value: str) -> Iterator[str]:
+    """Yield spellings of a name in other scripts, folded."""
+    if _HAN.fullmatch(value):
+        yield from romanised(value)
+    elif sum(map(str.isalpha, value)) >= _SHORTEST:
+        yield from transliterations(value)
