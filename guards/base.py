@@ -168,6 +168,8 @@ class Arms:
     reversed: frozenset[int] = frozenset()
     watched: frozenset[int] = frozenset()
     """Targets whose subject is in play."""
+    named: frozenset[int] = frozenset()
+    """Targets that the request names in full, or describes."""
     by_value: frozenset[int] = frozenset()
     """Of those watched, the targets that nothing but a strong value put in play: nobody named them."""
     values: frozenset[tuple[int, int]] = frozenset()

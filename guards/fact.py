@@ -9,7 +9,8 @@ It holds no text of the answer beyond the longest literal.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ MIN_INSIDE = 5
 _RECENT_UNITS = 2
 """A value and a name complete a fact when at most this many units lie between them and the value is first."""
 _HEDGES = ("but", "however", "though", "although", "except", "only that", "apart from", "unless", "yet")
+_PARTICLES = frozenset("of the de da di del van von der bin al el la le y and".split())
+"""Words within names, which are written small."""
 _NAME = re.compile(r"[^\W\d_][\w'’-]+")
 
 
@@ -62,13 +65,21 @@ class Completion:
     """The evidence of one answer (of one choice, where nothing was armed) and the rule over its units."""
 
     def __init__(
-        self, policy: Policy, arms: Arms, literals: Literals, words: Lexicon, runs: Sequence[Runs] = ()
+        self,
+        policy: Policy,
+        arms: Arms,
+        literals: Literals,
+        words: Lexicon,
+        runs: Sequence[Runs] = (),
+        ordinary: Set[str] = frozenset(),
     ) -> None:
+        """`ordinary`: words that are no names, though written with a capital; without any, none is one."""
         self._policy = policy
         self._arms = arms
         self._exact: Sequence[Literals | Runs] = (literals, *runs)
         self._reach = 4 * max(each.max_chars for each in self._exact)
         self._words = words
+        self._ordinary = ordinary
         self._named: set[int] = set()
         """Targets whose name this answer has brought."""
         self._recent: dict[str, list[set[tuple[int, int]]]] = {}
@@ -77,7 +88,8 @@ class Completion:
         """Channels whose last sentence goes on in their next unit."""
         self._tails: dict[str, str] = {}
         """The end of what each channel has brought."""
-        self._parts = {index: name_parts(policy.targets[index]) for index in arms.reversed}
+        # 'of' and 'the' stand in other people's names as well.
+        self._parts = {index: name_parts(policy.targets[index]) - words.stop_words for index in arms.reversed}
 
     def leaks(self, unit: Unit, channel: str = "content") -> list[Leak]:
         """Return what leaks in the next unit, given all before it, and remember what it brings.
@@ -138,7 +150,7 @@ class Completion:
 
     def _completed_backwards(self, index: int) -> bool:
         """Whether a name completes a fact whose value came before it, here or in the question."""
-        if index in self._arms.watched - self._arms.by_value or index in self._arms.armed:
+        if index in self._arms.named or index in self._arms.armed:
             return False
         recent = (values for channel in self._recent.values() for values in channel)
         if any(at == index for values in recent for at, _ in values):
@@ -158,16 +170,20 @@ class Completion:
 
     def _names_another(self, text: str, index: int) -> bool:
         """Whether the text holds a name that is neither the target's nor a value of its facts."""
-        target = self._policy.targets[index]
-        known = self._parts[index] | value_words(target)
+        known = self._parts[index] | value_words(self._policy.targets[index])
+        words = [match.group() for match in _NAME.finditer(text)]
         run = 0
-        for match in _NAME.finditer(text):
-            word = match.group()
-            own = word[0].isupper() and not set(fold(word).text.split()) & known
-            run = run + 1 if own else 0
+        for word in words:
+            if word.lower() in _PARTICLES:
+                continue
+            other = word[0].isupper() and known.isdisjoint(fold(word).text.split())
+            run = run + 1 if other else 0
             if run >= 2:
                 return True
-        return False
+        # An answer of one word: a name, unless it is a word like 'Yes' or made of the letters of the target's.
+        if not run == len(words) == 1 or not self._ordinary or words[0].lower() in self._ordinary:
+            return False
+        return not any(_alike(fold(words[0]).text, part) for part in self._parts[index])
 
     def _straddling(self, text: str, channel: str) -> Iterable[Leak]:
         """Find names and values of subjects in play that begin on another channel and end here."""
@@ -206,6 +222,12 @@ class Completion:
             and not says(folded, _HEDGES)
             and not any(char.isdecimal() for char in folded)
         )
+
+
+def _alike(word: str, part: str) -> bool:
+    """Whether a word shares so many letters with another, in any order, that it may stand for it."""
+    ours, theirs = Counter(word.replace(" ", "")), Counter(part)
+    return 2 * (ours & theirs).total() >= min(ours.total(), theirs.total())
 
 
 def _unasked(findings: Iterable[Finding]) -> Iterator[Leak]:

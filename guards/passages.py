@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from guards.base import Compiled, Finding, Part, Passage, ScanError
@@ -114,6 +115,10 @@ class Passages:
             for word in parts:
                 if len(word) >= _MIN_PART and word not in words.stop_words:
                     self.parts.setdefault(word, set()).add(index)
+        self._hyphened: dict[tuple[str, str], set[int]] = {}
+        for index, target in enumerate(policy.targets):
+            for pair in _hyphened(target.names):
+                self._hyphened.setdefault(pair, set()).add(index)
         self._unusual = self.parts.keys() - ordinary_words()
         """Words of names that are no ordinary words, so that they count without their capitals as well."""
         self._key = secrets.token_bytes(32)
@@ -204,6 +209,8 @@ class Passages:
         named = not self.parts.keys().isdisjoint(words)
         if named:
             findings += self._name_parts(text, folded)
+        if self._hyphened:
+            findings += self._hyphened_parts(words, folded)
         reach = self._reach
         ends = _ends(text) if findings else ()
         if len(folded.text) <= 2 * reach:
@@ -233,6 +240,13 @@ class Passages:
             if each.target not in named
             and not any(other.start < each.end and each.start < other.end for other in found)
         ]
+
+    def _hyphened_parts(self, words: Sequence[str], folded: Folded) -> Iterator[Finding]:
+        """Find parts of names, as 'Min-Jae', whose own words are too short to be looked for."""
+        for at, pair in enumerate(pairwise(words)):
+            for target in sorted(self._hyphened.get(pair, ())):
+                start, end = folded.spans[at][0], folded.spans[at + 1][1]
+                yield Finding(target, "literal", Part.NAME_PART, start, end)
 
     def _name_parts(self, text: str, folded: Folded) -> Iterator[Finding]:
         """Find words of names in runs of capitalised words that hold no other name's."""
@@ -267,6 +281,14 @@ class Passages:
                 via = (said[number][0].path, "messages joined")
                 findings.append(replace(each, start=0, end=end, via=via))
         return findings
+
+
+def _hyphened(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the two short words of each hyphenated part of a name."""
+    for part in (part for name in names for part in name.split()):
+        words = fold(part).text.split()
+        if len(words) == 2 and max(map(len, words)) < _MIN_PART:
+            yield words[0], words[1]
 
 
 def _ends(text: str) -> Sequence[int]:

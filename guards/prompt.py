@@ -197,6 +197,7 @@ class Reader:
             armed=frozenset(stances[Stance.ARMED]),
             reversed=frozenset(stances[Stance.REVERSED]),
             watched=frozenset(stances[Stance.WATCHED]),
+            named=frozenset(question.names | question.meanings | history.names | history.meanings),
             by_value=by_value,
             values=frozenset(question.values | question.asides | history.values | history.asides),
             brought=frozenset(brought),

@@ -21,6 +21,7 @@ from guards.runs import Runs
 from guards.secret import Secrets
 from guards.trigger import Triggers
 from guards.written import Written
+from policies.known import known_words
 from policies.policy import Policy
 from policies.relations import lexicon
 
@@ -75,6 +76,7 @@ class Guard:
         asked = [table[name] for name in IN_REQUESTS if name in table]
         self._knowledge = Knowledge(policy)
         self._words = lexicon()
+        self._ordinary = known_words().common if self._literals.max_chars else frozenset[str]()
         self._reader = Reader(policy, self._literals, meaning, self._words, asked, self._codecs, self._runs)
 
     @property
@@ -163,7 +165,7 @@ class Guard:
         self, arms: Arms, choices: int, *, structured: bool, seed: Callable[[], bytes], max_held_chars: int
     ) -> Releaser:
         """Return the Releaser of one exchange.  `seed` gives what is keyed and stands for the question."""
-        made = (self.policy, arms, self._literals, self._words, self._runs)
+        made = (self.policy, arms, self._literals, self._words, self._runs, self._ordinary)
         if arms.stance is Stance.CLEAR:
             evidence = [Completion(*made) for _ in range(choices)]
         else:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guards.base import Finding, Passage
+from guards.base import Finding, Part, Passage
 from guards.encoder import HashingEncoder
 from guards.encoder_thread import EncoderThread
 from guards.literal import Literals
@@ -147,3 +147,9 @@ def test_a_word_of_a_name_counts_wherever_no_ordinary_word_can_be_meant(text: st
     summer = target("summer", names=["Summer Garden"])
     (seen,) = asyncio.run(reader(policy(*PEOPLE.targets, summer)).read(said(text)))
     assert [text[each.start : each.end] for each in seen.findings] == found
+
+
+def test_a_hyphenated_part_of_a_name_counts_though_its_words_are_short() -> None:
+    of = policy(target("lee", names=["Kim Bo-Ra"]))
+    (seen,) = asyncio.run(reader(of).read(said("Is Bo-Ra online?")))
+    assert [(each.part, each.start, each.end) for each in seen.findings] == [(Part.NAME_PART, 3, 8)]
