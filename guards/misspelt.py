@@ -10,6 +10,7 @@ like the name itself.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
 from collections.abc import Iterator, Sequence
@@ -44,7 +45,7 @@ _MAX_PIECES = 2_000
 """Pieces of one text that are compared; beyond them names are found as they are written only."""
 _COMMON = 2e-4
 """A word as common as this ('which', 'other') is no part of a misspelt name, unless it is one of a name."""
-_NATURAL, _SPOILT = 1_000, 600
+_NATURAL, _SPOILT = 600, 400
 """Names drawn to calibrate with, as they are and misspelt."""
 _SHARES = (0.5, 0.25)
 """Of a misspelt name's letters that are wrong."""
@@ -58,6 +59,11 @@ _LEAST = math.log(20)
 """No threshold is lower: of twenty unknown names one at most is meant to be one of the policy's."""
 _LOWEST = -1e9
 """The score of a text in which nothing can be a name."""
+
+
+_KEPT = 64
+_CALIBRATED: dict[bytes, tuple[float, float]] = {}
+"""Thresholds by a hash of their names: a policy is compiled more often than its names change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +139,17 @@ class Misspelt:
 
     @cached_property
     def _thresholds(self) -> tuple[float, float]:
-        """The thresholds of pieces with an unknown word, and of those that are known.
+        """The thresholds of pieces with an unknown word, and of those that are known."""
+        about = "\0".join((str(self._retain_fpr), *self._names)).encode("utf-8", "surrogatepass")
+        key = hashlib.blake2b(about, digest_size=16).digest()
+        if key not in _CALIBRATED:
+            if len(_CALIBRATED) >= _KEPT:
+                _CALIBRATED.pop(next(iter(_CALIBRATED)))
+            _CALIBRATED[key] = self._calibrated()
+        return _CALIBRATED[key]
+
+    def _calibrated(self) -> tuple[float, float]:
+        """Return the thresholds of pieces with an unknown word, and of those that are known.
 
         Each is exceeded by what must pass at most so often: by ordinary sentences and names at `retain_fpr`,
         by misspelt names of others at `_MISSPELT_RATE` times that; one name is drawn once.
@@ -145,7 +161,7 @@ class Misspelt:
         ]
         ordinary = self._best([*retain_sentences(), *drawn[:_NATURAL]])
         rate = min(_RARER * self._retain_fpr, 0.5)
-        rare = [self._best(spoilt), self._best(drawn[:_NATURAL], listed=False)]
+        rare = [self._best(spoilt), self._best(drawn[:_SPOILT], listed=False)]
         thresholds = [
             max(
                 conformal_threshold(ordinary[:, known], self._retain_fpr),

@@ -15,14 +15,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from guards.base import Compiled, Finding, Part, Passage, ScanError
+from guards.codecs import Codecs
 from guards.literal import Literals, name_parts, value_words
 from guards.misspelt import Misspelt
 from guards.whole import stands_alone
-from policies.calibrate import retain_sentences
+from policies.calibrate import ordinary_words
 from policies.policy import Policy
 from policies.relations import Lexicon
 from policies.text import Folded, fold, sentences
@@ -93,10 +93,12 @@ class Passages:
         meaning: Meaning | None,
         words: Lexicon,
         scans: Sequence[Compiled] = (),
+        codecs: Codecs | None = None,
         runs: Sequence[Runs] = (),
     ) -> None:
         self._scans = tuple(scans)
         self._literals = literals
+        self._codecs = Codecs(policy, literals) if codecs is None else codecs
         self._runs = runs
         self._reach = max([literals.max_chars, *(each.max_chars for each in runs)])
         self._meaning = meaning
@@ -112,7 +114,7 @@ class Passages:
             for word in parts:
                 if len(word) >= _MIN_PART and word not in words.stop_words:
                     self.parts.setdefault(word, set()).add(index)
-        self._unusual = self.parts.keys() - _ordinary()
+        self._unusual = self.parts.keys() - ordinary_words()
         """Words of names that are no ordinary words, so that they count without their capitals as well."""
         self._key = secrets.token_bytes(32)
         self._cache: OrderedDict[bytes, Seen] = OrderedDict()
@@ -196,6 +198,7 @@ class Passages:
         findings = [self._weighed(found, text) for found in findings]
         for scan in self._scans:
             findings += scan.find(text)
+        findings += [found for found in self._codecs.find(text) if found.part is not Part.PATTERN]
         words = folded.text.split()
         findings += self._misspelt_names(text, folded, findings)
         named = not self.parts.keys().isdisjoint(words)
@@ -281,13 +284,6 @@ def _edges(number: int, passage: Passage, seen: Seen) -> Iterator[tuple[int, int
 
 def _place(starts: Sequence[int], position: int) -> int:
     return bisect_right(starts, position) - 1
-
-
-@cache
-def _ordinary() -> frozenset[str]:
-    """Return the words that ordinary sentences write without a capital."""
-    words = (word for sentence in retain_sentences() for word in sentence.split())
-    return frozenset(part for word in words if word.islower() for part in fold(word).text.split())
 
 
 def _runs(text: str, folded: Folded, unusual: Set[str]) -> Iterator[list[tuple[str, tuple[int, int]]]]:

@@ -21,6 +21,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from guards.base import Arms, Compiled, Finding, Part, Passage, Stance
+from guards.codecs import Codecs
 from guards.literal import Literals, name_parts, value_words
 from guards.passages import INLINE_CHARS, Passages, Seen, aside
 from policies.policy import Fact, Policy, Relation, Target
@@ -99,11 +100,13 @@ class Reader:
         meaning: Meaning | None,
         words: Lexicon,
         scans: Sequence[Compiled] = (),
+        codecs: Codecs | None = None,
         runs: Sequence[Runs] = (),
     ) -> None:
         """`scans`: what else is looked for in requests, which arms wherever it stands; `runs`: values."""
         self._policy = policy
-        self._passages = Passages(policy, literals, meaning, words, scans, runs)
+        self._codecs = Codecs(policy, literals) if codecs is None else codecs
+        self._passages = Passages(policy, literals, meaning, words, scans, self._codecs, runs)
         self._words = words
         self._siblings = _Cues(words.relations)
         self._pointing = [phrase for phrase in words.anaphora if phrase.split()[0] in _POINTS]
@@ -132,6 +135,8 @@ class Reader:
         for found in findings:
             (question if found.via[0] in current else history).add(found)
         text = "\n".join(passage.text for passage in passages if passage.current)
+        # The relation may be in a code as well as the name.
+        text = "\n".join([text, *self._codecs.decoded(text, findings)])
         turn = _Turn(text, self._siblings)
         turn.sought = frozenset(self._sought(passages, findings))
         arms = self._arm(turn, question, history, tuple(findings))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from guards.base import Arms, Compiled, Part, Passage, Plan, Stance, What
+from guards.codecs import Codecs
 from guards.digits import Digits
 from guards.fact import Completion
 from guards.knowledge import Knowledge
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from guards.meaning import Meaning
 
 SCANS: dict[str, Callable[[Policy], Compiled]] = {
-    "literal": Literals, "numeral": Numerals, "digits": Digits, "pattern": Patterns, "passage": Quotes,
-    "secret": Secrets,
+    "literal": Literals, "numeral": Numerals, "digits": Digits, "pattern": Patterns, "codec": Codecs,
+    "passage": Quotes, "secret": Secrets,
 }  # fmt: skip
 """Every scan that runs over a stream.  `meaning` is not one of them: it is awaited, at sentence ends."""
 IN_REQUESTS = ("passage", "secret")
@@ -62,7 +63,8 @@ class Guard:
         runs: dict[str, Runs] = {"numeral": Numerals(policy, written), "digits": Digits(policy, written)}
         self._runs = tuple(each for each in runs.values() if each.keys)
         kinds = {target.kind for target in policy.targets}
-        made: dict[str, Compiled] = {"literal": self._literals, **runs}
+        self._codecs = Codecs(policy, self._literals)
+        made: dict[str, Compiled] = {"literal": self._literals, "codec": self._codecs, **runs}
         table: dict[str, Compiled] = {
             name: made.get(name) or make(policy)
             for name, make in SCANS.items()
@@ -73,7 +75,7 @@ class Guard:
         asked = [table[name] for name in IN_REQUESTS if name in table]
         self._knowledge = Knowledge(policy)
         self._words = lexicon()
-        self._reader = Reader(policy, self._literals, meaning, self._words, asked, self._runs)
+        self._reader = Reader(policy, self._literals, meaning, self._words, asked, self._codecs, self._runs)
 
     @property
     def longest_chars(self) -> int:

@@ -26,10 +26,18 @@ class Entry:
     value: int | None = None
     strong: bool = False
 
-    def finding(self, scan: str, start: int, end: int) -> Finding:
-        """Return the finding of this at `start` up to `end`."""
+    def finding(self, scan: str, start: int, end: int, via: tuple[str, ...] = ()) -> Finding:
+        """Return the finding of this at `[start, end)`."""
         return Finding(
-            self.target, scan, self.part, start, end, fact=self.fact, value=self.value, strong=self.strong
+            self.target,
+            scan,
+            self.part,
+            start,
+            end,
+            fact=self.fact,
+            via=via,
+            value=self.value,
+            strong=self.strong,
         )
 
 
@@ -42,6 +50,9 @@ class Written:
     """The keys of each scan, with what they stand for."""
 
     literals: dict[str, Entries] = field(default_factory=dict)
+    """Names and values as they are written, and without spaces."""
+    spellings: dict[str, Entries] = field(default_factory=dict)
+    """Values in their other writings, as folded words."""
     numerals: dict[str, Entries] = field(default_factory=dict)
     digits: dict[str, Entries] = field(default_factory=dict)
 
@@ -58,6 +69,15 @@ class Written:
                 gc.enable()
         return written
 
+    def words(self) -> dict[str, Entries]:
+        """Return all keys that are folded words, those of `literals` first."""
+        words = dict(self.literals)
+        for key, entries in self.spellings.items():
+            known = words.setdefault(key, entries)
+            if known is not entries:
+                words[key] = known + tuple(entry for entry in entries if entry not in known)
+        return words
+
     def _gather(self, policy: Policy) -> None:
         for index, target in enumerate(policy.targets):
             own = (Entry(Part.NAME, index),)
@@ -71,7 +91,8 @@ class Written:
             parsed = parse(value)
             strong = parsed.strength(titled=fact.of_works) == "strong"
             own = (Entry(Part.VALUE, index, place, at, strong),)
-            _add(self.literals, parsed.forms(fact.relation.name), own)
+            _add(self.literals, parsed.usual(), own)
+            _add(self.spellings, parsed.others(fact.relation.name), own)
             if parsed.dates or parsed.number:
                 _add(self.numerals, (f" {key} " for key in parsed.numerals()), own)
             if parsed.dates or parsed.bare:
@@ -108,6 +129,12 @@ class Index:
 
     def __bool__(self) -> bool:
         return bool(self._entries)
+
+    def items(self, count: int) -> Iterator[tuple[str, Entries]]:
+        """Yield those of the first `count` keys, with what they stand for, in the order of the alphabet."""
+        for key, index in self._automaton.items():
+            if index < count:
+                yield key, self._entries[index]
 
     def matches(self, text: str) -> Iterator[tuple[int, int, Entries]]:
         """Yield (start, end, what it stands for) of every key in a text, in the order of their ends."""

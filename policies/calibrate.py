@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from policies.text import fold
+
 Scores = NDArray[np.float64]
 
 _RETAIN = Path(__file__).with_name("retain.txt")
@@ -22,6 +24,13 @@ _RETAIN = Path(__file__).with_name("retain.txt")
 def retain_sentences() -> tuple[str, ...]:
     """Return the bundled sentences that must pass: our own, at least 1,500, all different."""
     return tuple(line for line in _RETAIN.read_text(encoding="utf-8").splitlines() if line)
+
+
+@cache
+def ordinary_words() -> frozenset[str]:
+    """Return the folded words that ordinary sentences write without a capital."""
+    words = (word for sentence in retain_sentences() for word in sentence.split())
+    return frozenset(part for word in words if word.islower() for part in fold(word).text.split())
 
 
 def conformal_rank(count: int, retain_fpr: float) -> int:

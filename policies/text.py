@@ -17,6 +17,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from policies.lookalikes import LOOKALIKES, SIGNS
+
 MAX_SENTENCE = 600
 """A sentence without an end is cut here, in code points, so that what is held back stays bounded."""
 
@@ -63,8 +65,9 @@ class View:
 
 
 # Letters that look like a Latin one, or are written as one where the keyboard lacks them, and have no
-# decomposition in Unicode.  A subset of the confusables of UTS #39 plus the stroked letters of Latin script.
+# decomposition in Unicode: the confusables of UTS #39, and here those that people use in place of one.
 _LOOKALIKE = {
+    **LOOKALIKES,
     **dict(zip("абвгезкмнорстухіјѕԁԛԝһөүғ", "abbrezkmhopctyxijsdqwheyf", strict=True)),
     **dict(zip("αβγεζηικμνορτυχω", "abyeznikuvoptuxw", strict=True)),
     "ł": "l", "ø": "o", "đ": "d", "ð": "d", "ı": "i", "ħ": "h", "ŧ": "t", "ŀ": "l", "ɡ": "g", "ɑ": "a",
@@ -95,6 +98,8 @@ def _is_unspaced(char: str) -> bool:
 def _fold_char(char: str) -> str:
     if _is_invisible(char):
         return ""
+    if char in SIGNS:
+        return SIGNS[char]
     if _is_unspaced(char):
         return f" {char} "
     if unicodedata.category(char)[0] != "L" and unicodedata.decomposition(char)[:5] in ("<supe", "<sub>"):
@@ -238,13 +243,22 @@ def _words(text: str) -> Iterator[tuple[str, int, int]]:
         yield match.group(), offsets[match.start()], offsets[match.end() - 1] + 1
 
 
+_RUN = re.compile(r"[\t-\r -~]+|[^\t-\r -~]+")
+
+
 def _translate(text: str, table: _CharMap) -> tuple[str, list[int]]:
     pieces: list[str] = []
     offsets: list[int] = []
-    for position, char in enumerate(text):
-        shown = table[ord(char)]
-        pieces.append(shown)
-        offsets.extend([position] * len(shown))
+    for match in _RUN.finditer(text):
+        run, start = match.group(), match.start()
+        if all(len(table[ord(char)]) == 1 for char in set(run)):
+            pieces.append(run.translate(table))
+            offsets.extend(range(start, match.end()))
+            continue
+        for position, char in enumerate(run, start):
+            shown = table[ord(char)]
+            pieces.append(shown)
+            offsets.extend([position] * len(shown))
     return "".join(pieces), offsets
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from guards.base import Finding, Scan
 
 EXAMPLES = 1_000
-_MUTANT_EXAMPLES = 400
+_MUTANT_EXAMPLES = 1_500
 
 Opener = Callable[[], Scan]
 Key = tuple[int, str, int, int, int | None]

@@ -371,7 +371,9 @@ def test_leaves_of_tool_calls_are_judged_like_any_text() -> None:
 
 
 def test_the_table_of_scans_names_every_stream_scan() -> None:
-    assert set(registry.SCANS) == {"literal", "numeral", "digits", "pattern", "passage", "secret"}
+    assert set(registry.SCANS) == {
+        "literal", "numeral", "digits", "pattern", "codec", "passage", "secret"
+    }  # fmt: skip
     assert all(isinstance(make(POLICY).open(), (LiteralScan, object)) for make in registry.SCANS.values())
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policies.lookalikes import LOOKALIKES
 from policies.text import _EVEN, _PLAIN, MAX_SENTENCE, View, fold, plain, sentence_end, sentences
 
 
@@ -18,6 +19,10 @@ from policies.text import _EVEN, _PLAIN, MAX_SENTENCE, View, fold, plain, senten
         ("Bog\u200bdan", " bogdan "),
         ("Ｏｄａｌｙｓ", " odalys "),
         ("王小明", " 王 小 明 "),
+        ("𝕆𝔡𝒶ℓ𝓎𝘀", " odalys "),
+        ("ⓞⓓⓐⓛⓨⓢ 🅞🅓 🇴🇩", " odalys od od "),
+        ("Օᗞᗅꓡ", " odal "),
+        ("O\u202ed\u2066a\u0336l\u20ddys", " odalys "),
         ("a_b-c", " a b c "),
         ("", " "),
         ("…", " "),
@@ -33,6 +38,11 @@ def test_a_folded_match_points_at_the_original_words() -> None:
     start = folded.text.index(" odalys vennaker ")
     first, last = folded.span(start, start + len(" odalys vennaker ") - 1)
     assert text[first:last] == "O\u0308DALYS\u200b-- Vennaker"
+
+
+def test_every_look_alike_is_read_as_latin_letters_in_either_case() -> None:
+    for char, shown in LOOKALIKES.items():
+        assert fold(char).text == f" {shown} " == fold(char.upper()).text
 
 
 @pytest.mark.parametrize(

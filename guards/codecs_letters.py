@@ -1,0 +1,315 @@
+"""Letters written one by one: spaced, a line each, Morse, the spelling alphabet, numbers for letters.
+
+Each code is read as runs of `Letter`s, each with its place.  The letters of a run are searched without spaces
+(`Glued`), since nobody says where a word ends; a run is also read as text, for what is coded twice.
+
+A literal needs `MIN_GLUED` letters here: with 26 letters alike, a given one of five stands by chance at one
+place in 12 million of such a run, and ordinary text has hardly any run at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import ahocorasick
+
+from guards.codecs_shapes import NATO, Shaped
+from guards.literal import Literals
+from guards.written import Entry
+from policies.text import Folded, fold
+
+MIN_GLUED = 5
+"""Letters that a literal must have to be looked for letter by letter."""
+MIN_RUN = 4
+"""A run of fewer letters is no text of its own."""
+
+_MORSE = dict(
+    zip(
+        ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- "
+        "-..- -.-- --.. "
+        "----- .---- ..--- ...-- ....- ..... -.... --... ---.. ----. .-.- .--.- ---. ..-- ..-..".split(),
+        [*"abcdefghijklmnopqrstuvwxyz0123456789", "ae", "a", "o", "u", "e"],
+        strict=True,
+    )
+)
+_MARKS = str.maketrans("·•∙⋅*–—−_", ".....----", "")
+_MORSE_GROUP = re.compile(r"(?<![^\s/|])[.·•∙⋅*\-–—−_]{1,7}(?![^\s/|])")
+_MORSE_GAP = re.compile(r"[\s/|]{1,8}")
+# One character of a script that puts spaces between words.
+_ALONE = (
+    r"[^ \u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+_SINGLE = re.compile(rf"(?<= ){_ALONE}(?: {_ALONE})*(?= )")
+_SPACED = re.compile(r"[^\W\d] [^\W\d] [^\W\d]")
+_NUMBER = re.compile(r"(?<![\w.])(0[xXoObB])?([0-9A-Fa-f]{1,8})(?!\w)")
+_NUMBER_GAP = re.compile(r"(?:[\s,;:/|\-+]{1,3}|\.(?!\s)|[,;/|\-] {1,3})")
+_WORD_GAP = re.compile(r"\s*[/|]\s*|\s{2,}|\n")
+_SURE = 8
+"""Numbers that must all be letters of a text for a run of them to be held back as a whole."""
+_TEXTUAL = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ,.'-")
+
+
+class Letter(NamedTuple):
+    """What one sign of a code says: mostly a letter, at times more than one or none."""
+
+    shown: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Letters that stand one behind the other in one code."""
+
+    via: str
+    letters: Sequence[Letter]
+    spoken: str
+    """The letters with a space where the code has one."""
+    open: bool
+    """Whether the text may go on with another letter of the run."""
+    whole: bool
+    """Whether nothing else looks like it, so that the run is held back and edited as a whole."""
+
+    @property
+    def start(self) -> int:
+        return self.letters[0].start
+
+    @property
+    def end(self) -> int:
+        return self.letters[-1].end
+
+
+class Glued:
+    """The literals without their spaces, forwards and backwards, for text that has no words; immutable."""
+
+    def __init__(self, literals: Literals) -> None:
+        found: dict[str, dict[tuple[Entry, tuple[str, ...]], None]] = {}
+        for literal, entries in literals.items():
+            glued = literal.replace(" ", "")
+            if len(glued) < MIN_GLUED:
+                continue
+            for shown, via in ((glued, ()), (glued[::-1], ("reversed",))):
+                if shown != glued or not via:
+                    each = found.setdefault(shown, {})
+                    each.update(((entry, via), None) for entry in entries)
+        begun: dict[str, list[tuple[str, tuple[tuple[Entry, tuple[str, ...]], ...]]]] = {}
+        for shown, each in found.items():
+            begun.setdefault(shown[:MIN_GLUED], []).append((shown, tuple(each)))
+        self._automaton = ahocorasick.Automaton()
+        for head, some in begun.items():
+            self._automaton.add_word(head, tuple(some))
+        self._automaton.make_automaton()
+        self.max_chars = max(map(len, found), default=0)
+
+    def look(self, letters: str) -> tuple[list[tuple[int, int, Entry, tuple[str, ...]]], int | None]:
+        """Return (start, end, what it is of, how it was turned) of every literal in a string of letters.
+
+        And the first position from which on the letters may still become one.
+        """
+        found: list[tuple[int, int, Entry, tuple[str, ...]]] = []
+        if not self._automaton:
+            return found, None
+        short = range(max(0, len(letters) - MIN_GLUED + 1), len(letters))
+        live = [at for at in short if self._automaton.match(letters[at:])]
+        for last, some in self._automaton.iter(letters):
+            start = last + 1 - MIN_GLUED
+            for shown, each in some:
+                if letters.startswith(shown, start):
+                    found += [(start, start + len(shown), entry, via) for entry, via in each]
+                elif len(letters) - start < len(shown) and shown.startswith(letters[start:]):
+                    live.append(start)
+        return found, min(live, default=None)
+
+
+def has_singles(folded: str) -> bool:
+    """Whether three letters stand alone in a folded text."""
+    return any(_SPACED.search(match.group()) for match in _SINGLE.finditer(folded))
+
+
+def singles(text: str, folded: Folded, *, closed: bool) -> Iterator[Run]:
+    """Yield the runs of letters that stand alone; the last one also where it is short and open."""
+    shown = folded.text if folded.text[-1:] == " " else folded.text + " "
+    for match in _SINGLE.finditer(shown):
+        first = folded.word_at(match.start())
+        signs = match.group().split(" ")
+        spans = list(folded.spans[first : first + len(signs)])
+        last_open = match.end() >= len(folded.text)
+        if last_open and not closed and folded.text[-1:] != " ":
+            signs, spans = signs[:-1], spans[:-1]
+        if spans and text[max(0, spans[0][0] - 1) : spans[0][0]] in ("'", "’"):
+            signs, spans = signs[1:], spans[1:]  # what is left of "it's"
+        if not signs:
+            continue
+        open_ = not closed and match.end() + 1 >= len(folded.text)
+        letters = [Letter(sign, *span) for sign, span in zip(signs, spans, strict=True)]
+        if open_ or _SPACED.search(" ".join(signs)):
+            yield _run("spaced letters", letters, text, open_=open_, whole=True)
+
+
+def morse(text: str, *, closed: bool) -> Iterator[Run]:
+    """Yield the runs of Morse groups."""
+    letters: list[Letter] = []
+    for match in _MORSE_GROUP.finditer(text):
+        shown = _MORSE.get(match.group().translate(_MARKS), "")
+        if letters and not _MORSE_GAP.fullmatch(text, letters[-1].end, match.start()):
+            if len(letters) >= MIN_RUN:
+                yield _run("Morse", letters, text, open_=False, whole=True)
+            letters = []
+        letters.append(Letter(shown, *match.span()))
+    if letters:
+        open_ = not closed and (
+            letters[-1].end == len(text) or bool(_MORSE_GAP.fullmatch(text, letters[-1].end))
+        )
+        if len(letters) >= MIN_RUN or open_:
+            yield _run("Morse", letters, text, open_=open_, whole=True)
+
+
+def spelled(text: str, folded: Folded, found: Sequence[Shaped], *, closed: bool) -> Iterator[Run]:
+    """Yield the runs of words of the spelling alphabet; `found` are those that stand in the text."""
+    letters: list[Letter] = []
+    behind = -1
+    for each in found:
+        span = folded.span(each.start, each.end - 1)
+        letter = Letter(NATO.get(each.form.shown.strip(), "x"), *span)
+        if letters and each.start != behind:
+            if len(letters) >= MIN_RUN:
+                yield _run("NATO letters", letters, text, open_=False, whole=True)
+            letters = []
+        letters.append(letter)
+        behind = each.end - 1
+    if letters:
+        open_ = not closed and " " not in folded.text[behind + 1 :]
+        if len(letters) >= MIN_RUN or open_:
+            yield _run("NATO letters", letters, text, open_=open_, whole=True)
+
+
+class _Sign(NamedTuple):
+    prefix: str
+    digits: str
+    start: int
+    end: int
+
+
+def _binary(sign: _Sign) -> int | None:
+    digits = sign.digits
+    return (
+        int(digits, 2) if len(digits) in (7, 8) and not digits.strip("01") and sign.prefix != "0x" else None
+    )
+
+
+def _hex(sign: _Sign) -> int | None:
+    return int(sign.digits, 16) if len(sign.digits) == 2 and sign.prefix in ("", "0x") else None
+
+
+def _decimal(sign: _Sign) -> int | None:
+    digits = sign.digits
+    plain = not sign.prefix and digits.isdecimal() and 2 <= len(digits) <= 3
+    return int(digits) if plain and 32 <= int(digits) < 256 else None
+
+
+def _octal(sign: _Sign) -> int | None:
+    digits = sign.digits
+    plain = sign.prefix in ("", "0o") and len(digits) == 3 and not digits.strip("01234567")
+    return int(digits, 8) if plain and int(digits, 8) < 256 else None
+
+
+def _place_in_alphabet(sign: _Sign) -> int | None:
+    plain = not sign.prefix and sign.digits.isdecimal() and len(sign.digits) <= 2
+    return int(sign.digits) + 96 if plain and 1 <= int(sign.digits) <= 26 else None
+
+
+_NUMBERS: Sequence[tuple[str, Callable[[_Sign], int | None], bool]] = (
+    ("binary codes", _binary, True),
+    ("hex", _hex, True),
+    ("decimal codes", _decimal, True),
+    ("octal codes", _octal, True),
+    ("numbers of letters", _place_in_alphabet, False),
+)
+"""Each code of numbers: its name, what a number says in it, and whether its first numbers give it away."""
+
+
+def numbers(text: str, *, closed: bool, whole: bool) -> Iterator[Run]:
+    """Yield the runs of numbers that may stand for letters; `whole`: hold each of them back as a whole."""
+    signs = [
+        _Sign((match.group(1) or "").lower(), match.group(2), *match.span())
+        for match in _NUMBER.finditer(text)
+    ]
+    rows: list[list[_Sign]] = []
+    for sign in signs:
+        if rows and _NUMBER_GAP.fullmatch(text, rows[-1][-1].end, sign.start):
+            rows[-1].append(sign)
+        else:
+            rows.append([sign])
+    for row in rows:
+        gap = text[row[-1].end :]
+        goes_on = not closed and (not gap or bool(re.fullmatch(r"[\s,;:/|\-+]{0,3}", gap)))
+        if len(row) < MIN_RUN and not goes_on:
+            continue
+        for name, meaning, telling in _NUMBERS:
+            for letters, open_ in _coded(row, goes_on, meaning):
+                sure = telling and all(letter.shown in _TEXTUAL for letter in letters[:_SURE])
+                yield _run(name, letters, text, open_=open_, whole=sure or whole)
+
+
+def _coded(
+    row: Sequence[_Sign], goes_on: bool, meaning: Callable[[_Sign], int | None]
+) -> Iterator[tuple[list[Letter], bool]]:
+    """Yield the letters of each run of numbers that mean something in one code, and whether it is open."""
+    codes: list[tuple[int, int, int]] = []
+    for number, sign in enumerate([*row, None]):
+        code = None if sign is None else meaning(sign)
+        if code is not None and sign is not None:
+            codes.append((code, sign.start, sign.end))
+            continue
+        open_ = goes_on and number == len(row)
+        if codes and (len(codes) >= MIN_RUN or open_):
+            yield _characters(codes), open_
+        codes = []
+
+
+def _characters(codes: Sequence[tuple[int, int, int]]) -> list[Letter]:
+    """Return what codes of one byte each say, those of UTF-8 put together."""
+    letters: list[Letter] = []
+    at = 0
+    while at < len(codes):
+        code, start, _ = codes[at]
+        size = 1 if code < 0xC2 else 2 if code < 0xE0 else 3 if code < 0xF0 else 4
+        some = codes[at : at + size]
+        try:
+            shown = bytes(byte for byte, _, _ in some).decode()
+        except UnicodeDecodeError:
+            some = codes[at : at + 1]
+            shown = chr(code)
+        letters.append(Letter(shown, start, some[-1][2]))
+        at += len(some)
+    return letters
+
+
+def _run(via: str, letters: Sequence[Letter], text: str, *, open_: bool, whole: bool) -> Run:
+    spaced = via in ("spaced letters", "Morse", "numbers of letters")
+    spoken = [letters[0].shown]
+    for before, letter in zip(letters, letters[1:], strict=False):
+        gap = text[before.end : letter.start]
+        if spaced and (
+            _WORD_GAP.search(gap) if via != "spaced letters" else len(gap.strip(".,-_ ")) or "  " in gap
+        ):
+            spoken.append(" ")
+        spoken.append(letter.shown)
+    return Run(via, letters, "".join(spoken), open_, whole)
+
+
+def glue(run: Run) -> tuple[str, list[int]]:
+    """Return the folded letters of a run and, for each, which of its letters it comes from."""
+    pieces: list[str] = []
+    numbers: list[int] = []
+    for number, letter in enumerate(run.letters):
+        piece = letter.shown if letter.shown in _PLAIN else fold(letter.shown).text.replace(" ", "")
+        pieces.append(piece)
+        numbers.extend([number] * len(piece))
+    return "".join(pieces), numbers
+
+
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
