@@ -180,7 +180,7 @@ class Completion:
             run = run + 1 if other else 0
             if run >= 2:
                 return True
-        # An answer of one word: a name, unless it is a word like 'Yes' or made of the letters of the target's.
+        # An answer of one word: a name, unless it is one like 'Yes' or made of the letters of the target's.
         if not run == len(words) == 1 or not self._ordinary or words[0].lower() in self._ordinary:
             return False
         return not any(_alike(fold(words[0]).text, part) for part in self._parts[index])

@@ -24,13 +24,15 @@ class Literals:
 
     def __init__(self, policy: Policy, written: Written | None = None) -> None:
         """`written`: the policy's keys, where they were gathered already."""
-        self._index = Index((written or Written.of(policy)).literals)
+        written = written or Written.of(policy)
+        self._usual = len(written.literals)
+        self._index = Index(written.words())
         self.max_chars = self._index.longest
         """Longest literal in folded characters: nothing longer is ever held back for a literal."""
 
     def items(self) -> Iterator[tuple[str, Entries]]:
-        """Yield every literal, folded, with what it is of."""
-        return self._index.items()
+        """Yield every name and value as it is written, folded, with what it is of; no other writings."""
+        return self._index.items(self._usual)
 
     def find(self, text: str) -> list[Finding]:
         """Return every finding of a whole text, in the order of their ends."""

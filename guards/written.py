@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ class Entry:
     strong: bool = False
 
     def finding(self, scan: str, start: int, end: int, via: tuple[str, ...] = ()) -> Finding:
-        """Return the finding of this at `start` up to `end`, reached by `via`."""
+        """Return the finding of this at `[start, end)`."""
         return Finding(
             self.target,
             scan,
@@ -34,9 +35,9 @@ class Entry:
             start,
             end,
             fact=self.fact,
+            via=via,
             value=self.value,
             strong=self.strong,
-            via=via,
         )
 
 
@@ -49,6 +50,9 @@ class Written:
     """The keys of each scan, with what they stand for."""
 
     literals: dict[str, Entries] = field(default_factory=dict)
+    """Names and values as they are written, and without spaces."""
+    spellings: dict[str, Entries] = field(default_factory=dict)
+    """Values in their other writings, as folded words."""
     numerals: dict[str, Entries] = field(default_factory=dict)
     digits: dict[str, Entries] = field(default_factory=dict)
 
@@ -56,20 +60,39 @@ class Written:
     def of(cls, policy: Policy) -> Written:
         """Return the keys of a policy's names and values."""
         written = cls()
+        collecting = gc.isenabled()
+        gc.disable()  # millions of keys and no cycle among them: looking for one takes a third of the time
+        try:
+            written._gather(policy)
+        finally:
+            if collecting:
+                gc.enable()
+        return written
+
+    def words(self) -> dict[str, Entries]:
+        """Return all keys that are folded words, those of `literals` first."""
+        words = dict(self.literals)
+        for key, entries in self.spellings.items():
+            known = words.setdefault(key, entries)
+            if known is not entries:
+                words[key] = known + tuple(entry for entry in entries if entry not in known)
+        return words
+
+    def _gather(self, policy: Policy) -> None:
         for index, target in enumerate(policy.targets):
             own = (Entry(Part.NAME, index),)
             for name in target.names:
-                _add(written.literals, _name_forms(name), own)
+                _add(self.literals, _name_forms(name), own)
             for place, fact in enumerate(target.facts):
-                written._add_fact(index, place, fact)
-        return written
+                self._add_fact(index, place, fact)
 
     def _add_fact(self, index: int, place: int, fact: Fact) -> None:
         for at, value in enumerate(fact.values):
             parsed = parse(value)
             strong = parsed.strength(titled=fact.of_works) == "strong"
             own = (Entry(Part.VALUE, index, place, at, strong),)
-            _add(self.literals, parsed.forms(fact.relation.name), own)
+            _add(self.literals, parsed.usual(), own)
+            _add(self.spellings, parsed.others(fact.relation.name), own)
             if parsed.dates or parsed.number:
                 _add(self.numerals, (f" {key} " for key in parsed.numerals()), own)
             if parsed.dates or parsed.bare:
@@ -107,10 +130,11 @@ class Index:
     def __bool__(self) -> bool:
         return bool(self._entries)
 
-    def items(self) -> Iterator[tuple[str, Entries]]:
-        """Yield every key with what it stands for."""
+    def items(self, count: int) -> Iterator[tuple[str, Entries]]:
+        """Yield those of the first `count` keys, with what they stand for, in the order of the alphabet."""
         for key, index in self._automaton.items():
-            yield key, self._entries[index]
+            if index < count:
+                yield key, self._entries[index]
 
     def matches(self, text: str) -> Iterator[tuple[int, int, Entries]]:
         """Yield (start, end, what it stands for) of every key in a text, in the order of their ends."""

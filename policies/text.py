@@ -109,7 +109,9 @@ def _fold_char(char: str) -> str:
         category = unicodedata.category(part)
         if category in ("Mn", "Me", "Cf") or part in _INVISIBLE:
             continue
-        folded.append(_LOOKALIKE.get(part, part) if category[0] in "LN" else " ")
+        shown = _LOOKALIKE.get(part, part) if category[0] in "LN" else " "
+        # As a sign may stand for several characters that are words of their own: a square era name, say.
+        folded.append(f" {shown} " if _is_unspaced(part) else shown)
     return "".join(folded)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from policies import addresses, dates, identifiers, measures, numbers, people
@@ -63,9 +64,12 @@ class Parsed:
     """The digit strings of an identifier."""
     address: tuple[str, str] = ("", "")
 
-    def forms(self, relation: str = "") -> Iterator[str]:
-        """Yield the folded writings; one may come twice.  Most values have one or two."""
-        yield from spaced_and_glued(self.value)
+    def usual(self) -> Iterator[str]:
+        """Yield the value folded as it is written, and without spaces."""
+        return spaced_and_glued(self.value)
+
+    def others(self, relation: str = "") -> Iterator[str]:
+        """Yield its other writings that are folded words; one may come twice.  Most values have none."""
         match self.type:
             case "name":
                 yield from _name_forms(self.value, relation)
@@ -125,7 +129,7 @@ def readings(value: str, relation: str = "") -> Readings:
     not.
     """
     parsed = parse(value)
-    each = (parsed.forms(relation), parsed.numerals(), parsed.digits())
+    each = (chain(parsed.usual(), parsed.others(relation)), parsed.numerals(), parsed.digits())
     forms, numerals, digits = (tuple(dict.fromkeys(writings)) for writings in each)
     return Readings(parsed.type, forms, numerals, digits, parsed.parts())
 
