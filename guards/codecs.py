@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from guards.base import Close, Finding, Part, Progress, ScanError
-from guards.codecs_initials import MAX_STEP, Firsts, acrostics
+from guards.codecs_initials import MAX_STEP, Firsts, acrostics, has_lines
 from guards.codecs_letters import (
     MIN_GLUED,
     MIN_RUN,
@@ -112,7 +112,8 @@ class Codecs:
         """Look at a text.  `glued`: its first word began before it.  `depth`: how many codes it was in."""
         look = Look([], len(text))
         found, live = self.shapes.look(folded, steps)
-        for word in (live, self.literals.live(folded)):
+        # Nothing is live in a text that has ended.
+        for word in () if closed else (live, self.literals.live(folded)):
             if word is not None:
                 look.hold(folded.spans[word][0])
         shaped: list[Shaped] = []
@@ -146,7 +147,7 @@ class Codecs:
         alone = (
             "^ ^ ^ " in steps or folded.text[-3:-2] == " " or not text.isascii() and has_singles(folded.text)
         )
-        if not alone and not shaped and not coded(text):
+        if not alone and not shaped and not coded(text, closed=closed):
             return
         segments, runs = self._segments(text, folded, shaped, closed=closed)
         look.segments, undecided = segments, segments.undecided
@@ -307,7 +308,7 @@ class CodecScan:
         """Feed and close in one look."""
         if self._codecs.empty:
             return []
-        findings, _ = self._firsts.feed(text)
+        findings, _ = self._firsts.feed(text) if has_lines(text) else ([], 0)
         self._tail = text
         return [*findings, *self._advance(closed=True).findings]
 

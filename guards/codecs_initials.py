@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from operator import mul
 
 import ahocorasick
@@ -98,6 +98,11 @@ def acrostics(literals: Literals) -> dict[str, Acrostics]:
 
 
 _NOWHERE = sys.maxsize
+
+
+def has_lines(text: str) -> bool:
+    """Whether a whole text has as many lines or sentences as an acrostic needs."""
+    return sum(1 for _ in islice(_STARTS.finditer("\n" + text), MIN_LETTERS)) == MIN_LETTERS
 
 
 class Firsts:

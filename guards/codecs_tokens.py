@@ -27,14 +27,17 @@ _WRAPPED = 24
 """Lines of base64 of this many characters are joined: no word alone is encoded in so many."""
 
 # Everything that gives a code away begins with one of these characters, so that the search skips all others.
-_CODED = re.compile(
+_GATE = (
     r"[0-9A-Z%&\\=@$|!.\-·•∙⋅*–—−_](?:"
     r"(?<=[A-Za-z0-9+/_][A-Z])|(?<=[A-Za-z][0-9@$|!])|(?<=[0-9@$])(?=[A-Za-z])"
     r"|(?<=%)(?=[0-9A-Fa-f]{2})|(?<=&)(?=[#A-Za-z])|(?<=\\)(?=[uUx0-3])|(?<=U)(?=\+[0-9A-Fa-f]{4})"
     r"|(?<=[A-Za-z0-9]=)(?=[\s=.,;:)\]]|\Z)"
-    r"|(?<=[0-9])(?=[\s,;:/|\-+.]{1,3}(?:[0-9A-Fa-f]|\Z))|(?<=[01])(?=[01]{7})|(?<=[0-9])(?=[0-9]{7})"
+    r"|(?<=[0-9])(?=NUMBERS)|(?<=[01])(?=[01]{7})|(?<=[0-9])(?=[0-9]{7})"
     r"|(?<![^\s/|].)(?<=[.·•∙⋅*\-–—−_])(?=[.·•∙⋅*\-–—−_]{0,6}(?:[\s/|]|\Z)))"
 )
+# Numbers that may stand for letters: one and what may be another while more may come, four where it ended.
+_CODED = re.compile(_GATE.replace("NUMBERS", r"[\s,;:/|\-+.]{1,3}(?:[0-9A-Fa-f]|\Z)"))
+_CODED_WHOLE = re.compile(_GATE.replace("NUMBERS", r"(?:[\s,;:/|\-+.]{1,3}[0-9A-Fa-f]{1,8}){3}"))
 _TOKEN = re.compile(
     rf"[A-Za-z0-9+/_\-]{{{MIN_TOKEN},{MAX_RUN}}}(?:[A-Za-z0-9+/_\-]{{1,{MIN_TOKEN}}}(?![A-Za-z0-9+/_\-]))?={{0,2}}"
 )
@@ -75,9 +78,9 @@ class Segment:
     """Where the first of the stretches that are read together with it starts."""
 
 
-def coded(text: str) -> bool:
+def coded(text: str, *, closed: bool) -> bool:
     """Whether anything in `text` may be a code that this module or `codecs_letters` reads."""
-    return _CODED.search(text) is not None
+    return (_CODED_WHOLE if closed else _CODED).search(text) is not None
 
 
 class Decoded:
