@@ -15,6 +15,7 @@ reversed name.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from string import ascii_lowercase
 from typing import NamedTuple
 
@@ -169,9 +170,17 @@ def turns(text: str, via: str) -> Iterator[str]:
 
 
 def _forms(literal: str, entries: tuple[Entry, ...]) -> Iterable[Form]:
+    for form, via, first, letters in _turned(literal):
+        yield Form(form, via, entries, first, letters)
+
+
+# A policy is compiled again for every change of it, and most of its names stay.
+@lru_cache(maxsize=1 << 16)
+def _turned(literal: str) -> tuple[tuple[str, tuple[str, ...], int, int], ...]:
+    """Return what a literal may stand as: how, in which code, its first letter and how many it has."""
     glued = literal.replace(" ", "")
     if len(glued) < MIN_KNOWN:
-        return
+        return ()
     letters = len(glued) if glued.isascii() and glued.isalpha() else sum(map(_LETTERS.__contains__, glued))
     words = literal.split()
     shown: dict[str, tuple[str, ...]] = {literal: ()}
@@ -184,11 +193,13 @@ def _forms(literal: str, entries: tuple[Entry, ...]) -> Iterable[Form]:
         tails = ("way", "yay", "ay") if any(word[0] in _VOWELS for word in words) else ("",)
         for tail in tails:
             shown.setdefault(f" {' '.join(_pig_latin(word, tail) for word in words)} ", ("pig Latin",))
-    for form, via in shown.items():
-        first = (
-            1 if form[1] in _LETTERS else next((at for at, char in enumerate(form) if char in _LETTERS), 0)
-        )
-        yield Form(form, via, entries, first, letters)
+    return tuple((form, via, _first_letter(form), letters) for form, via in shown.items())
+
+
+def _first_letter(form: str) -> int:
+    if form[1] in _LETTERS:
+        return 1
+    return next((at for at, char in enumerate(form) if char in _LETTERS), 0)
 
 
 def _pig_latin(word: str, tail: str) -> str:

@@ -45,7 +45,7 @@ _MAX_PIECES = 2_000
 """Pieces of one text that are compared; beyond them names are found as they are written only."""
 _COMMON = 2e-4
 """A word as common as this ('which', 'other') is no part of a misspelt name, unless it is one of a name."""
-_NATURAL, _SPOILT = 600, 400
+_NATURAL, _SPOILT = 500, 300
 """Names drawn to calibrate with, as they are and misspelt."""
 _SHARES = (0.5, 0.25)
 """Of a misspelt name's letters that are wrong."""

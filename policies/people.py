@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from policies.scripts import romanised, transliterations
 from policies.text import fold
@@ -79,9 +80,10 @@ def forms(value: str) -> Iterator[str]:
         yield f"{last} {first[0]}"
 
 
-def foreign_forms(value: str) -> Iterator[str]:
-    """Yield spellings of a name in other scripts, folded."""
+# A policy is compiled again for every change of it, and most of its values stay.
+@lru_cache(maxsize=1 << 16)
+def foreign_forms(value: str) -> tuple[str, ...]:
+    """Return spellings of a name in other scripts, folded."""
     if _HAN.fullmatch(value):
-        yield from romanised(value)
-    elif sum(map(str.isalpha, value)) >= _SHORTEST:
-        yield from transliterations(value)
+        return tuple(romanised(value))
+    return tuple(transliterations(value)) if sum(map(str.isalpha, value)) >= _SHORTEST else ()
