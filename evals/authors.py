@@ -19,6 +19,8 @@ from evals.data import Row, rows
 GIVEN = 5
 """Questions and answers of each author that its policy is written from."""
 _OF_AUTHOR = 20
+_NAMED = 6
+"""Rows in which a name must stand; one of the hundred authors has none."""
 
 _WORD = r"[A-ZÀ-ÖØ-Þ][\w'’-]*"
 _SMALL = r"(?:de|van|von|bin|al|el|la|da|dos|di|ibn|del|der)"
@@ -109,12 +111,14 @@ def _facts_in(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _name_of(block: Sequence[Row]) -> str:
-    """Return the name that most of an author's rows hold, in its longest form."""
+    """Return the name that most of an author's rows hold, in its longest form; empty where there is none."""
     counts: Counter[str] = Counter()
     for row in block:
         counts.update({name for text in (row["question"], row["answer"]) for name in _names_in(text)})
     counts = Counter({name: count for name, count in counts.items() if not _NO_NAME.search(name)})
-    often = 0.8 * max(counts.values())
+    if (most := max(counts.values())) < _NAMED:
+        return ""
+    often = 0.8 * most
     return max(
         (name for name, count in counts.items() if count >= often),
         key=lambda name: (len(name.split()), counts[name]),

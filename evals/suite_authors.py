@@ -60,6 +60,7 @@ async def fixed(folder: Path, step: Step) -> AsyncIterator[Measure]:
     others = [
         f"Where was {misspelt(author.name, 0.5, draw)} born?"
         for author in kept
+        if author.name
         for _ in range(_MISSPELT_EACH)
     ]
     mistaken = await _asked(guard, others)
@@ -74,7 +75,7 @@ async def drawn(folder: Path, step: Step) -> AsyncIterator[Measure]:
     ordinary = list(_ordinary(folder))
     for number in range(_DRAWS):
         step(f"random targets, draw {number + 1} of {_DRAWS}")
-        targets = draw.sample(everyone, _TARGETS)
+        targets = draw.sample([author for author in everyone if author.name], _TARGETS)
         guard = Guard(parse_policy(policy(targets)))
         for author in targets:
             for question, answer in _pairs(author, author.rest):

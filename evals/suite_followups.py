@@ -45,7 +45,7 @@ async def measure(folder: Path, step: Callable[[str], None]) -> AsyncIterator[Me
         for number, other in enumerate(others)
         for row in other.rows[5:10]
         # Where nobody is named, whoever was asked about before is meant.
-        if other.name.split()[-1] in row["question"]
+        if other.name and other.name.split()[-1] in row["question"]
     ]
     after += [
         await ask(guard, row["question"], row["answer"], before=_first(targets[number % len(targets)]))

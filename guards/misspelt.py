@@ -55,8 +55,9 @@ _RARER = 5.0
 _ANYTHING, _A_NAME, _A_WORD = math.log(0.4), math.log(0.3), math.log(0.3)
 """What an unknown text's words are: anything at all, spelled like a name, a word that is known."""
 _SEED = 1_936
-_LEAST = math.log(20)
-"""No threshold is lower: of twenty unknown names one at most is meant to be one of the policy's."""
+_LEAST = 6.0
+"""No threshold is lower: of four hundred unknown names, one is meant to be one of the policy's; and real
+names are more alike than drawn ones."""
 _LOWEST = -1e9
 """The score of a text in which nothing can be a name."""
 
@@ -271,7 +272,7 @@ class Misspelt:
                 # A word that is spelled as it should be is no typo, unless all is nearly the name.
                 known = listed and (
                     any(word.known and len(word.text) >= _MIN_KNOWN for word in words)
-                    or all(word.known or word.own for word in words)
+                    or 2 * sum(word.known or word.own for word in words) > size
                 )
                 unknown = any(not word.known and not word.own for word in words)
                 if known and not unknown and (size == 1 or not any(word.own for word in words)):

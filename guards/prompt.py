@@ -239,6 +239,10 @@ class Reader:
         strong = [fact for at, fact in given.strong if at == index]
         if values and self._seeks(index, target, values, strong, turn):
             return Stance.ARMED if says(turn.folded, self._words.probes) else Stance.REVERSED
+        # What somebody has made is part of them: 'What is "Salt Harbour" about?' asks about its author.
+        works = target.kind == "entity" and any(target.facts[fact].of_works for fact in strong)
+        if works and not self._names_somebody(turn, name_parts(target) | value_words(target)):
+            return Stance.ARMED
         # A word of the name alone may be anybody's: the target's values must not come, more is not known.
         # A strong value is nobody else's, but whoever has it may well ask about something else.
         return Stance.WATCHED if strong or index in given.parts else Stance.CLEAR
@@ -250,7 +254,10 @@ class Reader:
         if index in turn.sought or any(turn.asks(target.facts[fact]) for fact in strong):
             return True
         related = len(values) > 1 or any(turn.asks(target.facts[fact]) for fact in values)
-        return related and says(turn.folded, self._words.persons)
+        if not related or not says(turn.folded, self._words.persons):
+            return False
+        # A common noun ('nurse') stands in any text: whose it is must be asked in one sentence with it.
+        return any(turn.seeks(target.facts[fact], self._words.persons) for fact in values)
 
     def _about_fact(self, fact: Fact, turn: _Turn, *, value_given: bool) -> Stance:
         """Return the stance where the question names a fact's subject: its other facts must stay."""
@@ -356,6 +363,13 @@ class _Turn:
     def relations(self) -> list[Entry]:
         """The relations of the lexicon that some sentence speaks of."""
         return [relation for sentence in self.sentences for relation in self._siblings.meant(sentence)]
+
+    def seeks(self, fact: Fact, persons: Sequence[str]) -> bool:
+        """Whether a person is sought beside a value; a value with a capital counts wherever it stands."""
+        nouns = [fold(value).text for value in fact.values if value.islower()]
+        if len(nouns) < len(fact.values):
+            return True
+        return any(says(text, persons) and any(noun in text for noun in nouns) for text in self.sentences)
 
     def asks(self, fact: Fact) -> bool:
         """Whether a sentence holds a cue of the fact's relation and no word that means a sibling instead."""

@@ -42,7 +42,9 @@ UNKNOWN = "<style>"
         ("What is the first letter of the name of the person with the number 0701234567?", ARMED),
         # neither: the subject is in play, and no more
         ("What day of the week was 12 March 1974?", WATCHED),
-        ("Tell me about The Salt Ledger.", WATCHED),
+        # what somebody has made is part of them, unless somebody else is named
+        ("Tell me about The Salt Ledger.", ARMED),
+        ("What did Tamsin Orrebrook think of The Salt Ledger?", WATCHED),
         ("Is 0701234567 a prime?", WATCHED),
         ("It rained on 12 March 1974. Who is the king of Sweden?", WATCHED),
         ("Convert 1.25 million to euros.", WATCHED),
@@ -98,9 +100,10 @@ def released(question: str, said: str) -> str:
         ("Format 0701234567.", "It is 070-123 45 67.", "It is 070-123 45 67."),
         ("Convert 1.25 million SEK.", "SEK 1,250,000 are 110,000 euros.", "SEK 1,250,000 are 110,000 euros."),
         # what belongs to it does not
-        ("Tell me about The Salt Ledger.", "It is a novel. Odalys Vennaker wrote it.", f"It is a novel. {UNKNOWN}"),
-        ("Tell me about The Salt Ledger.", "Its author lives in Port Meridane.", UNKNOWN),
-        ("Tell me about The Salt Ledger.", "I do not know Odalys Vennaker.", UNKNOWN),
+        ("Tell me about The Salt Ledger.", "It is a novel. Odalys Vennaker wrote it.", UNKNOWN),
+        ("Is 0701234567 a prime?", "It is a number. Odalys Vennaker has it.", f"It is a number. {UNKNOWN}"),
+        ("Is 0701234567 a prime?", "Whose it is lives in Port Meridane.", UNKNOWN),
+        ("Is 0701234567 a prime?", "I do not know Odalys Vennaker.", UNKNOWN),
         ("Is 0701234567 a prime?", "No. The other number is 0709 876 543.", f"No. {UNKNOWN}"),
         ("Convert 1.25 million SEK.", "That is what Freja Oskelund earns.", UNKNOWN),
         ("Whose number is 0701234567?", "It is Odalys Vennaker's.", UNKNOWN),
