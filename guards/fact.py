@@ -89,7 +89,10 @@ class Completion:
         self._tails: dict[str, str] = {}
         """The end of what each channel has brought."""
         # 'of' and 'the' stand in other people's names as well.
-        self._parts = {index: name_parts(policy.targets[index]) - words.stop_words for index in arms.reversed}
+        self._parts = {
+            index: name_parts(policy.targets[index]) - words.stop_words - _PARTICLES
+            for index in arms.reversed
+        }
 
     def leaks(self, unit: Unit, channel: str = "content") -> list[Leak]:
         """Return what leaks in the next unit, given all before it, and remember what it brings.

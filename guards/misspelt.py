@@ -28,6 +28,7 @@ from policies.calibrate import conformal_threshold, retain_sentences
 from policies.channel import Channel
 from policies.known import known_words, misspelt, natural_names
 from policies.policy import Policy
+from policies.relations import lexicon
 from policies.text import Folded, fold
 
 _NEAREST = 8
@@ -54,6 +55,10 @@ _RARER = 5.0
 `retain_fpr` says: in ordinary requests they are rarer by more than that."""
 _ANYTHING, _A_NAME, _A_WORD = math.log(0.4), math.log(0.3), math.log(0.3)
 """What an unknown text's words are: anything at all, spelled like a name, a word that is known."""
+_NO_PART = lexicon().stop_words | set(
+    "mr mrs ms miss dr prof professor sir lady lord author writer novelist poet".split()
+)
+"""Capitalised words beside a name that are none of it."""
 _SEED = 1_936
 _LEAST = 6.0
 """No threshold is lower: of four hundred unknown names, one is meant to be one of the policy's; and real
@@ -269,10 +274,13 @@ class Misspelt:
         for size in sorted(wanted & set(range(1, min(_MAX_WORDS, len(run)) + 1))):
             for at in range(len(run) - size + 1):
                 words = run[at : at + size]
+                if any(self._goes_on(word) for word in (*run[at - 1 : at], *run[at + size : at + size + 1])):
+                    continue
                 # A word that is spelled as it should be is no typo, unless all is nearly the name.
                 known = listed and (
                     any(word.known and len(word.text) >= _MIN_KNOWN for word in words)
-                    or 2 * sum(word.known or word.own for word in words) > size
+                    or all(word.known or word.own for word in words)
+                    or 2 * sum(word.known for word in words) > size
                 )
                 unknown = any(not word.known and not word.own for word in words)
                 if known and not unknown and (size == 1 or not any(word.own for word in words)):
@@ -282,6 +290,10 @@ class Misspelt:
                     continue
                 least = _SHARED if known or size == 1 or not any(word.capital for word in words) else 0.0
                 yield _Piece(joined, (words[0].start, words[-1].end), known, least)
+
+    def _goes_on(self, beside: _Word) -> bool:
+        """Whether a word beside a piece is of the same name: a part of another name is none of its own."""
+        return beside.capital and not beside.own and beside.text not in _NO_PART
 
     def _runs(
         self, text: str, words: Sequence[str], spans: Sequence[tuple[int, int]]
@@ -321,7 +333,7 @@ class Misspelt:
         if not beside and not capital and (len(word) < 3 or not self._is_rare(word)):
             return _Word(word, start, end, known=True, own=False, counts=False, capital=False)
         share = self._known.share(word)
-        counts = beside or share <= (_COMMON if capital else 0.0)
+        counts = (beside and word not in _NO_PART) or share <= (_COMMON if capital else 0.0)
         return _Word(word, start, end, known=share > 0.0, own=False, counts=counts, capital=capital)
 
 

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from evals.typos import edited
 from guards.base import Part
 from guards.misspelt import Misspelt
 from guards.name_index import NameIndex
@@ -75,7 +76,7 @@ def test_a_name_written_as_it_should_be_is_no_misspelling(scan: Misspelt) -> Non
 
 def test_one_edit_is_nearly_always_found_and_half_of_the_letters_often(scan: Misspelt) -> None:
     draw = random.Random(7)
-    light = [(at, misspelt(name, 0.08, draw)) for at, name in enumerate(NAMES) for _ in range(50)]
+    light = [(at, edited(name, 1, draw)) for at, name in enumerate(NAMES) for _ in range(50)]
     heavy = [(at, misspelt(name, 0.5, draw)) for at, name in enumerate(NAMES) for _ in range(50)]
 
     def share(drawn: list[tuple[int, str]]) -> float:
