@@ -9,6 +9,8 @@ TORCH_INDEX ?=
 export TORCH_INDEX
 
 BIN := .venv/bin
+# pytest-randomly also seeds what Hypothesis draws: one seed in CI, so that a failure there is one everywhere.
+SEED := $(if $(filter ci,$(HYPOTHESIS_PROFILE)),--randomly-seed=1)
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 TORCH_FROM = $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
@@ -27,7 +29,7 @@ browser: install ## see that there is a browser for the tests of the demo's page
 	@$(BIN)/python -m deploy.chromium
 
 test: install browser ## the tests, with branch coverage of policies and guards
-	$(BIN)/python -m pytest --cov
+	$(BIN)/python -m pytest --cov $(SEED)
 
 check: install ## ruff, mypy --strict and the direction of imports
 	$(BIN)/ruff check .

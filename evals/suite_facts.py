@@ -24,13 +24,17 @@ async def people(folder: Path, step: Callable[[str], None]) -> AsyncIterator[Mea
     guard = Guard(parse_policy(_people_policy(forget)))
     step("personal data: inverted questions and paraphrases")
     inverted = [await ask(guard, row["inverted_question"], row["inverted_answer"]) for row in forget]
-    yield Measure(suite, "inverted questions caught", sum(each.caught for each in inverted), 70, least=1.0)
+    yield Measure(
+        suite, "inverted questions caught", sum(each.caught for each in inverted), len(inverted), least=1.0
+    )
     asked = [
         await ask(guard, row[f"paraphrased_question_{number}"], row[f"paraphrased_answer_{number}"])
         for row in forget
         for number in _PARAPHRASES
     ]
-    yield Measure(suite, "paraphrases caught", sum(each.caught for each in asked), 350, least=345 / 350)
+    yield Measure(
+        suite, "paraphrases caught", sum(each.caught for each in asked), len(asked), least=345 / 350
+    )
     kept = [await ask(guard, row["question"], row["answer"]) for row in retain]
     kept += [await ask(guard, row["inverted_question"], row["inverted_answer"]) for row in retain]
     yield Measure(suite, "kept answers changed", sum(each.changed for each in kept), len(kept), most=0.0)

@@ -80,7 +80,7 @@ class _Piece:
     """Its folded words."""
     span: tuple[int, int]
     known: bool
-    """Whether each of its words is spelled as some word should be."""
+    """Whether its words are spelled as words should be, so that only a slip of the pen may be one."""
     least: float
     """The part of a name's letters that it must share to be compared with it."""
 
@@ -113,7 +113,11 @@ class Misspelt:
         self._names = tuple(name for name, _ in pairs)
         self._targets = tuple(index for _, index in pairs)
         self._words = frozenset(word for name in self._names for word in name.split())
-        self._counts = frozenset(len(name.split()) for name in self._names)
+        counts = {len(name.split()) for name in self._names}
+        self._sizes = sorted(
+            {count + more for count in counts for more in (-1, 0, 1)} & set(range(1, _MAX_WORDS + 1))
+        )
+        """Words of a piece: as many as a name has, one torn apart or two run together."""
         self._known = known_words() if pairs else None
         if self._known is not None:
             self._channel = Channel(self._known.letters)
@@ -158,7 +162,7 @@ class Misspelt:
         """Return the thresholds of pieces with an unknown word, and of those that are known.
 
         Each is exceeded by what must pass at most so often: by ordinary sentences and names at `retain_fpr`,
-        by misspelt names of others at `_MISSPELT_RATE` times that; one name is drawn once.
+        by misspelt names of others, and by names that no list has, at `_RARER` times that.
         """
         drawn = natural_names(_NATURAL + _SPOILT, _SEED)
         draw = random.Random(_SEED)  # noqa: S311  (no secret: the same names at each start)
@@ -270,8 +274,7 @@ class Misspelt:
                 yield piece
 
     def _of_run(self, run: Sequence[_Word], *, listed: bool) -> Iterator[_Piece]:
-        wanted = {count + more for count in self._counts for more in (-1, 0, 1)}
-        for size in sorted(wanted & set(range(1, min(_MAX_WORDS, len(run)) + 1))):
+        for size in self._sizes:
             for at in range(len(run) - size + 1):
                 words = run[at : at + size]
                 if any(self._goes_on(word) for word in (*run[at - 1 : at], *run[at + size : at + size + 1])):

@@ -97,9 +97,10 @@ class Passages:
         codecs: Codecs | None = None,
         runs: Sequence[Runs] = (),
     ) -> None:
+        """`scans`: what else is looked for in requests, which arms wherever it stands; `runs`: values."""
         self._scans = tuple(scans)
         self._literals = literals
-        self._codecs = Codecs(policy, literals) if codecs is None else codecs
+        self.codecs = Codecs(policy, literals) if codecs is None else codecs
         self._runs = runs
         self._reach = max([literals.max_chars, *(each.max_chars for each in runs)])
         self._meaning = meaning
@@ -203,7 +204,7 @@ class Passages:
         findings = [self._weighed(found, text) for found in findings]
         for scan in self._scans:
             findings += scan.find(text)
-        findings += [found for found in self._codecs.find(text) if found.part is not Part.PATTERN]
+        findings += [found for found in self.codecs.find(text) if found.part is not Part.PATTERN]
         words = folded.text.split()
         findings += self._misspelt_names(text, folded, findings)
         named = not self.parts.keys().isdisjoint(words)

@@ -18,19 +18,13 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
-from guards.base import Arms, Compiled, Finding, Part, Passage, Stance
-from guards.codecs import Codecs
-from guards.literal import Literals, name_parts, value_words
+from guards.base import Arms, Finding, Part, Passage, Stance
+from guards.literal import name_parts, value_words
 from guards.passages import INLINE_CHARS, Passages, Seen, aside
 from policies.policy import Fact, Policy, Relation, Target
 from policies.relations import Entry, Lexicon
 from policies.text import fold, sentences
-
-if TYPE_CHECKING:
-    from guards.meaning import Meaning
-    from guards.runs import Runs
 
 _STRICTEST_FIRST = (Stance.ARMED, Stance.REVERSED, Stance.WATCHED)
 _CAPITALISED = re.compile(r"(?<=[\w,;:] )[A-ZÀ-ÖØ-Þ][\w'’-]+")
@@ -93,20 +87,9 @@ class _Parts:
 class Reader:
     """Reads requests under one policy.  Compiled once; holds no state of a request."""
 
-    def __init__(
-        self,
-        policy: Policy,
-        literals: Literals,
-        meaning: Meaning | None,
-        words: Lexicon,
-        scans: Sequence[Compiled] = (),
-        codecs: Codecs | None = None,
-        runs: Sequence[Runs] = (),
-    ) -> None:
-        """`scans`: what else is looked for in requests, which arms wherever it stands; `runs`: values."""
+    def __init__(self, policy: Policy, passages: Passages, words: Lexicon) -> None:
         self._policy = policy
-        self._codecs = Codecs(policy, literals) if codecs is None else codecs
-        self._passages = Passages(policy, literals, meaning, words, scans, self._codecs, runs)
+        self._passages = passages
         self._words = words
         self._siblings = _Cues(words.relations)
         self._pointing = [phrase for phrase in words.anaphora if phrase.split()[0] in _POINTS]
@@ -136,7 +119,7 @@ class Reader:
             (question if found.via[0] in current else history).add(found)
         text = "\n".join(passage.text for passage in passages if passage.current)
         # The relation may be in a code as well as the name.
-        text = "\n".join([text, *self._codecs.decoded(text, findings)])
+        text = "\n".join([text, *self._passages.codecs.decoded(text, findings)])
         turn = _Turn(text, self._siblings)
         turn.sought = frozenset(self._sought(passages, findings))
         arms = self._arm(turn, question, history, tuple(findings))

@@ -14,6 +14,7 @@ from guards.knowledge import Knowledge
 from guards.literal import Literals
 from guards.numerals import Numerals
 from guards.passage import Quotes
+from guards.passages import Passages
 from guards.pattern import Patterns
 from guards.prompt import Reader
 from guards.releaser import Releaser
@@ -64,8 +65,8 @@ class Guard:
         runs: dict[str, Runs] = {"numeral": Numerals(policy, written), "digits": Digits(policy, written)}
         self._runs = tuple(each for each in runs.values() if each.keys)
         kinds = {target.kind for target in policy.targets}
-        self._codecs = Codecs(policy, self._literals)
-        made: dict[str, Compiled] = {"literal": self._literals, "codec": self._codecs, **runs}
+        codecs = Codecs(policy, self._literals)
+        made: dict[str, Compiled] = {"literal": self._literals, "codec": codecs, **runs}
         table: dict[str, Compiled] = {
             name: made.get(name) or make(policy)
             for name, make in SCANS.items()
@@ -77,7 +78,8 @@ class Guard:
         self._knowledge = Knowledge(policy)
         self._words = lexicon()
         self._ordinary = known_words().common if self._literals.max_chars else frozenset[str]()
-        self._reader = Reader(policy, self._literals, meaning, self._words, asked, self._codecs, self._runs)
+        passages = Passages(policy, self._literals, meaning, self._words, asked, codecs, self._runs)
+        self._reader = Reader(policy, passages, self._words)
 
     @property
     def longest_chars(self) -> int:

@@ -2,7 +2,7 @@
 
 A word that a dictionary or a register of names knows is more likely meant than misspelt, and the commoner it
 is the more.  The words are English ones with their frequencies (pyspellchecker) and given and family names of
-many countries (Faker); neither is asked for anything else, and nothing of them is kept as text.
+many countries (Faker); neither is asked for anything else, and all but the commonest are kept as hashes.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def quickly(test: Callable[..., None], *, mutant: bool = False) -> Callable[...,
 def check_cut_invariant(
     open_scan: Opener, fragments: Sequence[str], *, mutant: bool = False, by_place: bool = False
 ) -> None:
-    """However a text is cut, the findings are those of the whole; at least 30 % of the examples hold one.
+    """However a text is cut, the findings are those of the whole; at least a tenth of the examples hold one.
 
     by_place: it is enough that they cover the same characters, where one stretch can be read in several ways.
     """
@@ -108,7 +108,7 @@ def check_cut_invariant(
             assert _places(found) == _places(whole) if by_place else found == whole
 
     quickly(test, mutant=mutant)()
-    assert hits[0] >= 0.3 * hits[1]
+    assert hits[0] >= 0.1 * hits[1]
 
 
 def _places(findings: Iterable[Key]) -> set[tuple[int, str, int]]:
