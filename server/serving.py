@@ -28,6 +28,7 @@ log = logging.getLogger("lethe")
 
 _T = TypeVar("_T")
 
+_SWITCH_SECONDS = 0.0005
 _YOUNG_OBJECTS = 20_000
 """Objects that are made, and not gone yet, before the collector looks for cycles among them."""
 _KEEPALIVE_S = 65
@@ -52,6 +53,8 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     # Next to nothing here is in a cycle: an exchange's objects go as soon as it ends, and to look for others
     # after every 700 costs a twelfth of the processor's time under load.
     gc.set_threshold(_YOUNG_OBJECTS)
+    # The event loop waits so long at most for a thread that is in Python, such as the encoder's.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.get_loop().set_exception_handler(_unforeseen)
         runner.run(main)
