@@ -104,8 +104,11 @@ class Scan(Protocol):
         """Take the next piece of the text.  Synchronous; bounded work per character."""
         ...
 
-    def close(self, reason: Close) -> Progress:
-        """Say that nothing more comes.  `safe_to` is then the length of all text fed."""
+    def close(self, reason: Close, last: str = "") -> Progress:
+        """Take the last piece, and look once where `feed` and `close` would look twice.
+
+        `safe_to` is then the length of all text.
+        """
         ...
 
 

@@ -294,15 +294,17 @@ class CodecScan:
             return progress
         return Progress([*findings, *progress.findings], min(live, progress.safe_to))
 
-    def close(self, reason: Close) -> Progress:
+    def close(self, reason: Close, last: str = "") -> Progress:
         """End the text; where it was cut short, a literal that had begun in a code is a prefix."""
+        self._tail += last
         if self._codecs.empty:
             return self._skip()
         if not self._tail:
             return Progress((), self._base)
+        findings = [*self._firsts.feed(last)[0]] if last else []
         prefix = self._prefix() if reason == "length" else []
         progress = self._advance(closed=True)
-        return Progress([*progress.findings, *prefix], self._base)
+        return Progress([*findings, *progress.findings, *prefix], self._base)
 
     def whole(self, text: str) -> list[Finding]:
         """Feed and close in one look."""

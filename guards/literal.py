@@ -96,8 +96,9 @@ class LiteralScan:
         self._tail += text
         return self._advance(fold(self._tail, closed=False), closed=False)
 
-    def close(self, reason: Close) -> Progress:
+    def close(self, reason: Close, last: str = "") -> Progress:
         """End the text; where it was cut short, a literal that had begun is reported as a prefix."""
+        self._tail += last
         prefix = self._prefix(fold(self._tail, closed=False)) if reason == "length" else None
         progress = self._advance(fold(self._tail), closed=True)
         if prefix is None:

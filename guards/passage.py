@@ -33,8 +33,7 @@ class Quotes:
 
     def find(self, text: str) -> list[Finding]:
         """Return every finding of a whole text, in the order of their ends."""
-        scan = self.open()
-        return [*scan.feed(text).findings, *scan.close("stop").findings]
+        return list(self.open().close("stop", text).findings)
 
     def open(self) -> QuoteScan:
         """Return the running state for one channel."""
@@ -99,8 +98,9 @@ class QuoteScan:
         self._tail += text
         return self._advance(closed=False)
 
-    def close(self, reason: Close) -> Progress:
+    def close(self, reason: Close, last: str = "") -> Progress:
         """End the text.  Fewer words than a shingle has may leave, wherever the text was cut."""
+        self._tail += last
         return self._advance(closed=True)
 
     def _advance(self, *, closed: bool) -> Progress:

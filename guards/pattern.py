@@ -49,7 +49,7 @@ class Patterns:
 
     def find(self, text: str) -> list[Finding]:
         """Return every finding of a whole text."""
-        return list(self.open().whole(text))
+        return list(self.open().close("stop", text).findings)
 
     def open(self) -> PatternScan:
         """Return the running state for one channel."""
@@ -120,22 +120,27 @@ class PatternScan:
         if not self._patterns.compiled:
             self._length += len(text)
             return Progress((), self._length)
+        fresh = len(self._text)
+        return self._advance(fresh, self._take(text), closed=False)
+
+    def close(self, reason: Close, last: str = "") -> Progress:
+        """End the text: what matches now is final."""
+        if not self._patterns.compiled:
+            self._length += len(last)
+            return Progress((), self._length)
+        fresh = len(self._text)
+        return self._advance(fresh, self._take(last) if last else set(), closed=True)
+
+    def _take(self, text: str) -> set[int]:
+        """Append the plain form of a piece; return the patterns that may match from there on."""
         shown = plain(text)
-        base, fresh = self._length, len(self._text)
+        base = self._length
         self._text += shown.text
         self._offsets.extend(
             range(base, base + len(text)) if shown.offsets is None else [base + at for at in shown.offsets]
         )
         self._length += len(text)
-        return self._advance(fresh, self._patterns.heads.within(shown.text), closed=False)
-
-    def close(self, reason: Close) -> Progress:
-        """End the text: what matches now is final."""
-        return self._advance(len(self._text), set(), closed=True)
-
-    def whole(self, text: str) -> Sequence[Finding]:
-        """Feed and close in one."""
-        return [*self.feed(text).findings, *self.close("stop").findings]
+        return self._patterns.heads.within(shown.text)
 
     def _advance(self, fresh: int, begun: set[int], *, closed: bool) -> Progress:
         """Decide what can be decided of the live patterns and of those that may have begun since `fresh`."""

@@ -75,16 +75,10 @@ class _Lane:
         """Show the scans what they have not seen; close them once the lane is sealed."""
         fresh = self.text[self.fed - self.base :]
         ends = []
-        for scan in self.scans:
-            progress = scan.feed(fresh) if fresh else None
-            if self.sealed:
-                closing = scan.close(self.reason)
-                self.findings.extend(closing.findings)
-                ends.append(closing.safe_to)
-            elif progress is not None:
-                ends.append(progress.safe_to)
-            if progress is not None:
-                self.findings.extend(progress.findings)
+        for scan in self.scans if self.sealed or fresh else ():
+            progress = scan.close(self.reason, fresh) if self.sealed else scan.feed(fresh)
+            self.findings.extend(progress.findings)
+            ends.append(progress.safe_to)
         self.fed += len(fresh)
         if self.sealed:
             self.scans = ()

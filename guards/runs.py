@@ -137,8 +137,12 @@ class RunScan:
         self._drop(min(held, default=None), tokens.word)
         return Progress(findings, safe_to)
 
-    def close(self, reason: Close) -> Progress:
+    def close(self, reason: Close, last: str = "") -> Progress:
         """End the text; where it was cut short within a key that had begun, that is reported as a prefix."""
+        if not self._runs.keys:
+            self._base += len(last)
+            return Progress((), self._base)
+        self._tail += last
         total = self._base + len(self._tail)
         findings: list[Finding] = []
         if self._tail:

@@ -158,9 +158,10 @@ class SecretScan:
         self._length = base + len(text)
         return Progress(findings, self._places[0] if self._places else self._length)
 
-    def close(self, reason: Close) -> Progress:
+    def close(self, reason: Close, last: str = "") -> Progress:
         """End the text: a run that has not ended is none."""
-        return Progress((), self._length)
+        findings = self.feed(last).findings if last else ()
+        return Progress(findings, self._length)
 
     def _findings(self, found: list[tuple[int, int, int]], text: str) -> Iterator[Finding]:
         places = [*self._places, *(self._length + at for at in letter_offsets(text))]

@@ -16,6 +16,7 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from policies.lookalikes import LOOKALIKES, SIGNS
 
@@ -194,6 +195,8 @@ class Folded:
 _FOLDED_WORD = re.compile(r"[^ ]+")
 
 
+# Several scans look at the same text, one after the other.
+@lru_cache(maxsize=4)
 def fold(text: str, *, closed: bool = True) -> Folded:
     """Return the words of `text` without case, diacritics, look-alikes, separators or invisible characters.
 

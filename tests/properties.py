@@ -60,8 +60,13 @@ def key(finding: Finding) -> Key:
     return finding.target, finding.part.value, finding.start, finding.end, finding.fact
 
 
-def run(scan: Scan, pieces: Sequence[str]) -> tuple[set[Key], list[tuple[int, int, set[Key]]]]:
-    """Return all findings, and for each piece (length fed, safe_to, findings so far)."""
+def run(
+    scan: Scan, pieces: Sequence[str], last: str = ""
+) -> tuple[set[Key], list[tuple[int, int, set[Key]]]]:
+    """Return all findings, and for each piece (length fed, safe_to, findings so far).
+
+    last: what is left for the end, which may take a piece with it.
+    """
     found: set[Key] = set()
     steps = []
     length = 0
@@ -70,9 +75,9 @@ def run(scan: Scan, pieces: Sequence[str]) -> tuple[set[Key], list[tuple[int, in
         found |= {key(finding) for finding in progress.findings}
         length += len(piece)
         steps.append((length, progress.safe_to, set(found)))
-    progress = scan.close("stop")
+    progress = scan.close("stop", last)
     found |= {key(finding) for finding in progress.findings}
-    assert progress.safe_to == length
+    assert progress.safe_to == length + len(last)
     return found, steps
 
 
@@ -103,8 +108,9 @@ def check_cut_invariant(
         whole, _ = run(open_scan(), [text])
         hits[0] += bool(whole)
         hits[1] += 1
-        for pieces in (cuts(text, at), list(text)):
-            found, _ = run(open_scan(), pieces)
+        pieces = cuts(text, at)
+        for shown, last in ((pieces, ""), (list(text), ""), (pieces[:-1], "".join(pieces[-1:])), ([], text)):
+            found, _ = run(open_scan(), shown, last)
             assert _places(found) == _places(whole) if by_place else found == whole
 
     quickly(test, mutant=mutant)()

@@ -158,7 +158,7 @@ class _Broken:
     def feed(self, text: str) -> Progress:
         raise RuntimeError(text)
 
-    def close(self, reason: Close) -> Progress:
+    def close(self, reason: Close, last: str = "") -> Progress:
         raise RuntimeError("secret")
 
 

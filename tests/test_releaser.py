@@ -277,7 +277,7 @@ class _Failing:
     def feed(self, text: str) -> Progress:
         raise RuntimeError("broken")
 
-    def close(self, reason: Close) -> Progress:
+    def close(self, reason: Close, last: str = "") -> Progress:
         raise RuntimeError("broken")
 
 
