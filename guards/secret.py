@@ -103,11 +103,12 @@ class Secrets:
     def across(self, parts: Iterable[str], word: str) -> set[int]:
         """Return the targets of which a run begins in one of the parts and ends in the word, or the reverse.
 
-        All are letters and digits; one look does for all.
+        All are letters and digits; one look does for all.  Values too short for a run of eight are left out:
+        two numbers that end and begin with their halves stand in any text.
         """
         # A run over the border between two pairs holds a blank, and no secret does.
         text = " ".join(pair for part in parts for pair in (part + word, word + part))
-        return {target for _, _, target in self.runs(text, 0)}
+        return {target for start, end, target in self.runs(text, 0) if end - start == GRAM}
 
     def _looked_up(self, shown: NDArray[np.uint16], width: int) -> NDArray[np.uint32]:
         """Return the 32 bits of each run of `width` characters."""
