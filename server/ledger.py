@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from sqlalchemy import BigInteger, Column, Connection, MetaData, String, Table, text
 from sqlalchemy.engine import URL
@@ -39,20 +39,31 @@ _ENTRIES = Table(
     _METADATA,
     Column("client", String(64), primary_key=True),
     Column("attribute", String(64), primary_key=True),
-    Column("target", String(64), nullable=False, index=True),
+    Column("target", String(64), nullable=False),
     Column("cells", BigInteger, nullable=False),
-    Column("expires", BigInteger, nullable=False, index=True),
+    Column("expires", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 """One row an attribute of which something has left; `expires` is in seconds since the epoch."""
-_PUT = text(
-    "INSERT INTO ledger_entries (client, attribute, target, cells, expires)"
-    " VALUES (:client, :attribute, :target, :cells, :expires)"
-    " ON CONFLICT (client, attribute) DO UPDATE SET cells = excluded.cells, expires = excluded.expires"
+_ASKED, _LEFT = 8, 4
+"""Attributes of one statement that reads and of one that writes.  Fewer are filled up to so many: what is
+claimed, or that nothing is, then shows in no statement's size, and hardly in its time."""
+_NAMES = ", ".join(f":a{at}" for at in range(_ASKED))
+_ROWS = ", ".join(f"(:client, :a{at}, :t{at}, :c{at}, :e{at})" for at in range(_LEFT))
+# What is put together are names of this module's own; what a client sent is in none of them.
+_GET = text(
+    "SELECT attribute, cells, expires FROM ledger_entries "  # noqa: S608
+    f"WHERE client = :client AND expires > :now AND attribute IN ({_NAMES})"
 )
-_NOTHING = ""
-"""In place of an attribute: that nothing was claimed is written too, so that both take the same time."""
+_PUT = text(
+    f"INSERT INTO ledger_entries (client, attribute, target, cells, expires) VALUES {_ROWS} "  # noqa: S608
+    "ON CONFLICT (client, attribute) DO UPDATE SET cells = excluded.cells, expires = excluded.expires"
+)
 _HOUR_S = 3600
+
+_Row = tuple[str, str, int, int]
+"""Attribute, target, cells and expiry."""
+_T = TypeVar("_T")
 
 
 class LedgerProblem(ValueError):
@@ -215,15 +226,19 @@ class Ledger:
             if answers[-1]:
                 left |= {claim.attribute for claim in claims}
         expires = now + claimed.hours * _HOUR_S
-        put = [{"client": claimed.client, "attribute": _NOTHING, "target": _NOTHING, "cells": 0,
-                "expires": expires}]  # fmt: skip
+        put: list[_Row] = []
         for attribute in sorted(left):
             name = names[attribute]
             # Under a policy that remembers for a shorter time nothing is forgotten sooner.
             until = max(expires, rows[name][1] if name in rows else 0)
-            put.append({"client": claimed.client, "attribute": name, "target": self.target(attribute.target),
-                        "cells": kept[attribute], "expires": until})  # fmt: skip
-        connection.execute(_PUT, put)
+            put.append((name, self.target(attribute.target), kept[attribute], until))
+        for some in _filled(put, _LEFT, [(f"{at}", "", 0, expires) for at in range(_LEFT)]):
+            given = {
+                f"{what}{at}": value
+                for at, row in enumerate(some)
+                for what, value in zip("atce", row, strict=True)
+            }
+            connection.execute(_PUT, {"client": claimed.client, **given})
         return answers
 
     def _rows(
@@ -231,12 +246,10 @@ class Ledger:
     ) -> dict[str, tuple[int, int]]:
         """Return cells and expiry of those attributes of which something has left that still counts."""
         found: dict[str, tuple[int, int]] = {}
-        columns = _ENTRIES.c
-        for some in _some(names):
-            query = _ENTRIES.select().where(
-                columns.client == client, columns.attribute.in_(some), columns.expires > now
-            )
-            found |= {row.attribute: (row.cells, row.expires) for row in connection.execute(query)}
+        for some in _filled(names, _ASKED, [""] * _ASKED):
+            given = {f"a{at}": name for at, name in enumerate(some)}
+            rows = connection.execute(_GET, {"client": client, "now": now, **given})
+            found |= {name: (cells, expires) for name, cells, expires in rows}
         return found
 
     def _sweep(self, connection: Connection, now: int) -> None:
@@ -289,13 +302,11 @@ def _done(future: asyncio.Future[Sequence[bool]], answer: Sequence[bool] | None,
         future.set_result(answer)
 
 
-_MOST_NAMES = 500
-"""Attributes of one query: far below the variables that a driver takes in one."""
-
-
-def _some(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(names), _MOST_NAMES):
-        yield names[start : start + _MOST_NAMES]
+def _filled(items: Sequence[_T], count: int, filling: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Yield the items, `count` at a time and at least once, the last of them filled up."""
+    for start in range(0, max(1, len(items)), count):
+        some = items[start : start + count]
+        yield [*some, *filling[len(some) :]]
 
 
 def _reason(error: Exception) -> str:

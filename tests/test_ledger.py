@@ -275,10 +275,10 @@ async def test_what_has_expired_counts_no_more_and_is_gone(tmp_path: Path) -> No
         assert await of_client.claim(claim(1)) == [True]
         clock.now_s += 20 * 3600
         assert await of_client.claim(claim(2)) == [False]
-        assert len(rows(tmp_path)) == 2
+        assert len(rows(tmp_path)) == 1
         clock.now_s += 24 * 3600
         assert await ledger.of("other", 24).claim([]) == []
-        assert [cells for _, cells in rows(tmp_path)] == [0]
+        assert rows(tmp_path) == []
         assert await of_client.claim(claim(2)) == [True]
     finally:
         ledger.close()
@@ -298,13 +298,20 @@ async def test_a_policy_that_remembers_for_a_shorter_time_forgets_nothing_sooner
 
 def rows(folder: Path) -> list[tuple[str, int]]:
     with closing(sqlite3.connect(folder / FILE)) as database:
-        return database.execute("SELECT attribute, cells FROM ledger_entries").fetchall()
+        found = database.execute("SELECT attribute, cells FROM ledger_entries").fetchall()
+    return [row for row in found if row[1]]
+
+
+def written(folder: Path) -> int:
+    """Return how many rows there are, those that fill up included."""
+    with closing(sqlite3.connect(folder / FILE)) as database:
+        return int(database.execute("SELECT count(*) FROM ledger_entries").fetchone()[0])
 
 
 async def test_a_release_in_play_is_written_whether_or_not_it_brings_a_piece(tmp_path: Path) -> None:
     async with lethe(tmp_path, say(SEA), policy=policy(FREJA)) as served:
         assert await told(served, ABOUT) == SEA
-        assert rows(tmp_path) == [("", 0)]
+        assert rows(tmp_path) == [] and written(tmp_path) == 4
 
 
 async def test_no_text_of_a_target_or_key_is_in_the_file(tmp_path: Path) -> None:
@@ -314,7 +321,7 @@ async def test_no_text_of_a_target_or_key_is_in_the_file(tmp_path: Path) -> None
         await told(served, ABOUT)
         served.play(say(second))
         await told(served, ABOUT)
-        assert len(rows(tmp_path)) == 2
+        assert len(rows(tmp_path)) == 1
         files = [tmp_path / f"{FILE}{more}" for more in ("", "-wal", "-shm")]
         data = b"".join(path.read_bytes() for path in files).lower()
         assert len(data) > 1_000 and not [text for text in texts if text.encode() in data]
@@ -373,7 +380,7 @@ async def test_exchanges_with_nothing_in_play_never_touch_it(tmp_path: Path) -> 
         for question in ("What is Kessary?", "Where was Odalys Vennaker born?"):
             await told(served, question)
             await told(served, question, streaming=True)
-        assert rows(tmp_path) == []
+        assert written(tmp_path) == 0
 
 
 def test_without_a_ledger_an_answer_by_itself_is_still_put_together() -> None:
