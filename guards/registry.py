@@ -11,11 +11,13 @@ from guards.codecs import Codecs
 from guards.digits import Digits
 from guards.fact import Completion
 from guards.knowledge import Knowledge
+from guards.ledger import Account, Ledger, account
 from guards.literal import Literals
 from guards.numerals import Numerals
 from guards.passage import Quotes
 from guards.passages import Passages
 from guards.pattern import Patterns
+from guards.primed import Primed, said_before
 from guards.prompt import Reader
 from guards.releaser import Releaser
 from guards.runs import Runs
@@ -35,6 +37,8 @@ SCANS: dict[str, Callable[[Policy], Compiled]] = {
     "passage": Quotes, "secret": Secrets,
 }  # fmt: skip
 """Every scan that runs over a stream.  `meaning` is not one of them: it is awaited, at sentence ends."""
+_PRIMED = (Quotes, Secrets)
+"""Those of which the parts are nobody's name or value, so that the ledger does not count them."""
 IN_REQUESTS = ("passage", "secret")
 """Those of them that look at requests as well, and that only policies with targets of their kind have."""
 
@@ -163,10 +167,31 @@ class Guard:
         }
         return Plan(self._knowledge.instruction(steered), local, True, what)
 
+    async def account(self, arms: Arms, passages: Sequence[Passage], ledger: Ledger | None) -> Account | None:
+        """Return what may still leave of the targets in play; None where nothing of them could in pieces.
+
+        ledger: what has left for this client; without one, nothing is known of other exchanges.
+        """
+        return await account(self.policy, arms, self._words, self._ordinary, passages, ledger)
+
     def releaser(
-        self, arms: Arms, choices: int, *, structured: bool, seed: Callable[[], bytes], max_held_chars: int
+        self,
+        arms: Arms,
+        choices: int,
+        *,
+        structured: bool,
+        seed: Callable[[], bytes],
+        max_held_chars: int,
+        account: Account | None = None,
+        passages: Sequence[Passage] = (),
     ) -> Releaser:
-        """Return the Releaser of one exchange.  `seed` gives what is keyed and stands for the question."""
+        """Return the Releaser of one exchange.  `seed` gives what is keyed and stands for the question.
+
+        account: as `account` returned it; without one, an answer is all that is known to have left.
+        passages: the request's, for what begins in an earlier answer and ends in this one.
+        """
+        if account is None:
+            account = Account.of(self.policy, arms, self._words, self._ordinary)
         made = (self.policy, arms, self._literals, self._words, self._runs, self._ordinary)
         if arms.stance is Stance.CLEAR:
             evidence = [Completion(*made) for _ in range(choices)]
@@ -176,9 +201,17 @@ class Guard:
             self.policy,
             arms,
             evidence,
-            self._scans,
+            self._primed(passages),
             meaning=self._meaning,
+            account=account,
             structured=structured,
             seed=seed,
             max_held_chars=max_held_chars,
         )
+
+    def _primed(self, passages: Sequence[Passage]) -> Sequence[Compiled]:
+        """Return the scans, those that look at requests as well having seen the answers before this one."""
+        before = said_before(passages) if any(isinstance(scan, _PRIMED) for scan in self._scans) else ""
+        if not before:
+            return self._scans
+        return [Primed(scan, before) if isinstance(scan, _PRIMED) else scan for scan in self._scans]

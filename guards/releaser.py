@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from guards import styles
 from guards.base import Arms, Channel, Close, Compiled, Finding, Release, Ruling, Scan, ScanError, Stance
 from guards.fact import Completion, Leak, Unit
+from guards.ledger import Account
 from policies.policy import Policy, Style
 from policies.text import sentence_end
 
@@ -162,6 +163,7 @@ class Releaser:
         scans: Sequence[Compiled],
         *,
         meaning: Meaning | None,
+        account: Account | None,
         structured: bool,
         seed: Callable[[], bytes],
         max_held_chars: int,
@@ -170,6 +172,7 @@ class Releaser:
         self._arms = arms
         self._scans = scans
         self._meaning = meaning
+        self._account = account
         self._structured = structured
         self._seed = seed
         self._max_held = max_held_chars
@@ -205,8 +208,11 @@ class Releaser:
                 lane.reason = "stop" if lane.paused else reason
                 lane.sealed, lane.paused = True, False
 
-    async def leaf(self, choice: int, text: str) -> str | None:
-        """Return a whole text of a tool call as it may leave, or None where its call must be dropped."""
+    async def leaf(self, choice: int, text: str, *, counted: bool = False) -> str | None:
+        """Return a whole text of a tool call as it may leave, or None where its call must be dropped.
+
+        counted: whether it counts as left then; of one call, the texts that hold all others do.
+        """
         at = self._choices[choice]
         if self._arms.stance in (Stance.ARMED, Stance.REVERSED):
             self._ruled(
@@ -216,16 +222,15 @@ class Releaser:
         lane = _Lane(choice, Channel.CONTENT, self._open(), text=text, sealed=True)
         lane.scan()
         (unit,) = await self._meant([lane.take(len(text))])
-        leaks = at.completion.leaks(unit, f"{choice} tool_calls")
+        (leaks,) = await self._leaks(at, [unit], "tool_calls", counted=counted)
         if not leaks:
             return text
         at.changed = True
-        style = self._style(leaks)
-        if style != "redact" or not all(leak.spans for leak in leaks):
+        if not self._marks(leaks):
             self._rule(leaks, "drop sentence", choice, "tool_calls")
             return None
         self._rule(leaks, "mark", choice, "tool_calls")
-        return _marked(text, [span for leak in leaks for span in leak.spans])
+        return styles.marked(text, [span for leak in leaks for span in leak.spans])
 
     # -- what may go out --------------------------------------------------------------------------
 
@@ -334,11 +339,30 @@ class Releaser:
             return
         units = await self._meant(units)
         self._held -= sum(len(unit.text) for unit in units)
+        leaks = await self._leaks(choice, units, lane.channel)
         if self._parsed(lane):
-            self._whole(choice, lane, units)
+            self._whole(choice, lane, units, [leak for each in leaks for leak in each])
             return
-        for unit in units:
-            self._leave(choice, lane, unit)
+        for unit, each in zip(units, leaks, strict=True):
+            self._leave(choice, lane, unit, each)
+
+    async def _leaks(
+        self, choice: _Choice, units: Sequence[Unit], channel: str, *, counted: bool = True
+    ) -> list[list[Leak]]:
+        """Return what leaks in each unit, by itself and beside what has left before.
+
+        Once this returns, the ledger holds what will leave.
+        """
+        leaks = [choice.completion.leaks(unit, f"{choice.index} {channel}") for unit in units]
+        if self._account is None or not counted:
+            return leaks
+        # What is marked leaves all the same, but for the marks.
+        left = [
+            unit if not found or self._marks(found) else None
+            for unit, found in zip(units, leaks, strict=True)
+        ]
+        more = await self._account.leaks(left)
+        return [[*found, *beside] for found, beside in zip(leaks, more, strict=True)]
 
     async def _meant(self, units: list[Unit]) -> list[Unit]:
         """Return the units with the topics that they are about."""
@@ -356,18 +380,15 @@ class Releaser:
             if self._policy.targets[found.target].kind == "topic"
         ]
 
-    def _whole(self, choice: _Choice, lane: _Lane, units: Sequence[Unit]) -> None:
+    def _whole(self, choice: _Choice, lane: _Lane, units: Sequence[Unit], leaks: Sequence[Leak]) -> None:
         """Release an answer that a parser reads as it came, or not at all."""
-        place = f"{choice.index} {lane.channel}"
-        leaks = [leak for unit in units for leak in choice.completion.leaks(unit, place)]
         if leaks:
             choice.spoilt = choice.changed = True
             self._rule(leaks, "answer", choice.index, lane.channel)
         else:
             self._out.append(Release(choice.index, lane.channel, "".join(unit.text for unit in units)))
 
-    def _leave(self, choice: _Choice, lane: _Lane, unit: Unit) -> None:
-        leaks = choice.completion.leaks(unit, f"{choice.index} {lane.channel}")
+    def _leave(self, choice: _Choice, lane: _Lane, unit: Unit, leaks: Sequence[Leak]) -> None:
         was_marked, lane.marked = lane.marked, False
         if unit.cut and self.in_play:
             # Where a cut falls would tell a letter of what is withheld: its sentence is left out.
@@ -377,10 +398,10 @@ class Releaser:
             return
         choice.changed = True
         style = self._style(leaks)
-        if style == "redact" and all(leak.spans for leak in leaks):
+        if self._marks(leaks):
             self._rule(leaks, "mark", choice.index, lane.channel)
             spans = [span for leak in leaks for span in leak.spans]
-            marked = _marked(unit.text, spans, goes_on=was_marked)
+            marked = styles.marked(unit.text, spans, goes_on=was_marked)
             lane.marked = max(end for _, end in spans) == len(unit.text)
             self._out.append(Release(choice.index, lane.channel, marked))
             return
@@ -405,25 +426,13 @@ class Releaser:
         named = [self._policy.targets[leak.target].style for leak in leaks if leak.target >= 0]
         return styles.strictest(named or ["unknown"])
 
+    def _marks(self, leaks: Sequence[Leak]) -> bool:
+        """Whether marks in the place of the spans are enough."""
+        return self._style(leaks) == "redact" and all(leak.spans for leak in leaks)
+
     def _rule(self, leaks: Sequence[Leak], action: str, choice: int, channel: str) -> None:
         for leak in leaks:
             self._ruled(action, leak.target, leak.scan, choice, channel)
 
     def _ruled(self, action: str, target: int, scan: str, choice: int, channel: str) -> None:
         self.rulings.append(Ruling(action, target, scan, choice, channel))  # type: ignore[arg-type]
-
-
-def _marked(text: str, spans: Sequence[tuple[int, int]], *, goes_on: bool = False) -> str:
-    """Return `text` with the union of the spans replaced by marks, from the end backwards.
-
-    goes_on: whether the text before ended with a mark, which then stands for a span at the beginning too.
-    """
-    union: list[list[int]] = []
-    for start, end in sorted(spans):
-        if union and start <= union[-1][1]:
-            union[-1][1] = max(union[-1][1], end)
-        else:
-            union.append([start, end])
-    for start, end in reversed(union):
-        text = text[:start] + ("" if goes_on and start == 0 else styles.MARK) + text[end:]
-    return text

@@ -5,12 +5,17 @@ A text is read as its letters and digits.  Every run of eight of them is looked 
 HMAC-SHA-256 worked out that the policy holds.  Nobody can tell from a beginning whether a value follows it,
 since no hash of a beginning is known: so the last seven letters and digits are held back, in policies that
 have a secret.  A value of eight or more is within runs that are all looked up, so nothing of it leaves.
+
+A value that comes in words of up to seven, with others between ('it begins with k4kx9 and ends with 7zz2p'),
+is found by putting words together that look like parts of one: two at a time, in either order.
 """
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -27,6 +32,14 @@ _TAG = 8
 _SPARSE = 1_024
 """Places of the first table for each tag: one run in so many passes it by chance."""
 _MAX_BITS = 24
+_PARTS = 16
+"""Words of one channel that are remembered as what may be parts: the last ones."""
+_MIN_PART = 3
+_MAX_WORD = 64
+"""Code points of a word that may be a part, with what shows nothing in it."""
+_WORD = re.compile(r"[^\s:=,;!?()\[\]{}\"'“”‘’«»`<>|/*]+")
+_ODD = re.compile(r"\d|[a-z][A-Z]")
+_VOWELS = frozenset("aeiouy")
 
 
 class Secrets:
@@ -61,7 +74,8 @@ class Secrets:
 
     def find(self, text: str) -> list[Finding]:
         """Return every finding of a whole text, in the order of their ends."""
-        return list(self.open().feed(text).findings)
+        scan = self.open()
+        return [*scan.feed(text).findings, *scan.close("stop").findings]
 
     def open(self) -> SecretScan:
         """Return the running state for one channel."""
@@ -85,6 +99,16 @@ class Secrets:
                 for target in self._confirmed(int(tags[at]), text[start : start + width]):
                     yield start, start + width, target
                 at = passing.find(1, at + 1)
+
+    def across(self, parts: Iterable[str], word: str) -> set[int]:
+        """Return the targets of which a run begins in one of the parts and ends in the word, or the reverse.
+
+        All are letters and digits; one look does for all.  Values too short for a run of eight are left out:
+        two numbers that end and begin with their halves stand in any text.
+        """
+        # A run over the border between two pairs holds a blank, and no secret does.
+        text = " ".join(pair for part in parts for pair in (part + word, word + part))
+        return {target for start, end, target in self.runs(text, 0) if end - start == GRAM}
 
     def _looked_up(self, shown: NDArray[np.uint16], width: int) -> NDArray[np.uint32]:
         """Return the 32 bits of each run of `width` characters."""
@@ -122,6 +146,11 @@ def digests(value: str, sealer: Sealer) -> list[str]:
     return sorted(found)
 
 
+def _is_odd(word: str, shown: str) -> bool:
+    """Whether a word looks like part of a secret and not like one that is spoken."""
+    return _ODD.search(word) is not None or _VOWELS.isdisjoint(shown)
+
+
 def _shown(text: str) -> NDArray[np.uint16]:
     """Return two bytes of each character: what is looked up need not tell all of them apart."""
     if text.isascii():
@@ -147,6 +176,12 @@ class SecretScan:
         self._places: list[int] = []
         """Where each of them stands."""
         self._length = 0
+        self._parts: deque[str] = deque(maxlen=_PARTS)
+        """Letters and digits of the last words that may be parts of a secret."""
+        self._word = ""
+        """The word that has not ended."""
+        self._endless = False
+        """Whether a word has not ended that is longer than any part."""
 
     def feed(self, text: str) -> Progress:
         """Take more text."""
@@ -154,14 +189,44 @@ class SecretScan:
         shown = self._held + fresh
         found = list(self._secrets.runs(shown, len(self._held))) if fresh else []
         findings = list(self._findings(found, text)) if found else []
+        findings += self._joined(text, base)
         self._keep(text, fresh, base)
         self._length = base + len(text)
         return Progress(findings, self._places[0] if self._places else self._length)
 
     def close(self, reason: Close, last: str = "") -> Progress:
         """End the text: a run that has not ended is none."""
-        findings = self.feed(last).findings if last else ()
-        return Progress(findings, self._length)
+        findings = [*self.feed(last).findings] if last else []
+        return Progress([*findings, *self._joined(" ", self._length)], self._length)
+
+    def _joined(self, text: str, base: int) -> Iterator[Finding]:
+        """Yield the words that have ended with this text and are, beside an earlier one, part of a secret.
+
+        None of them has left: a word of seven letters is what is held back.
+        """
+        tail, base = self._word + text, base - len(self._word)
+        self._word, endless = "", self._endless
+        self._endless = endless and not text
+        for match in _WORD.finditer(tail):
+            start, end = match.span()
+            long = end - start > _MAX_WORD or (endless and start == 0)
+            if end < len(tail):
+                if not long:
+                    yield from self._part(match.group(), base + start)
+            elif long:
+                # Of a word longer than any part, only that it has not ended matters.
+                self._endless = True
+            else:
+                self._word = match.group()
+
+    def _part(self, word: str, at: int) -> Iterator[Finding]:
+        shown = letters(word)
+        if not _MIN_PART <= len(shown) < self._secrets.longest or not _is_odd(word, shown):
+            return
+        places = letter_offsets(word)
+        for target in sorted(self._secrets.across(self._parts, shown)):
+            yield Finding(target, "secret", Part.SECRET, at + places[0], at + places[-1] + 1)
+        self._parts.append(shown)
 
     def _findings(self, found: list[tuple[int, int, int]], text: str) -> Iterator[Finding]:
         places = [*self._places, *(self._length + at for at in letter_offsets(text))]

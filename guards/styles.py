@@ -51,5 +51,21 @@ def strictest(styles: Sequence[Style]) -> Style:
     return min(styles, key=STRICTNESS.index)
 
 
+def marked(text: str, spans: Sequence[tuple[int, int]], *, goes_on: bool = False) -> str:
+    """Return `text` with the union of the spans replaced by marks, from the end backwards.
+
+    goes_on: whether the text before ended with a mark, which then stands for a span at the beginning too.
+    """
+    union: list[list[int]] = []
+    for start, end in sorted(spans):
+        if union and start <= union[-1][1]:
+            union[-1][1] = max(union[-1][1], end)
+        else:
+            union.append([start, end])
+    for start, end in reversed(union):
+        text = text[:start] + ("" if goes_on and start == 0 else MARK) + text[end:]
+    return text
+
+
 def _draw(choices: Sequence[str], seed: bytes) -> str:
     return choices[int.from_bytes(hashlib.sha256(seed).digest()[:8], "big") % len(choices)]

@@ -49,6 +49,8 @@ def compile_policy(
         ),
         retain_fpr=defaults.retain_fpr,
         disclosure=defaults.disclosure,
+        remember_hours=defaults.remember_hours,
+        together=defaults.together,
         tests=tuple(
             PolicyTest(test.ask, test.expect, line) for test, line in zip(document.tests, lines, strict=True)
         ),

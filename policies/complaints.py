@@ -15,8 +15,11 @@ from policies.document import KINDS, Defaults, Expectation, FactEntry, PolicyDoc
 _VALID: Final = {
     "lethe": "the version of this format, lethe: 1",
     "name": "what the policy is called, such as authors",
-    "defaults": "a mapping of style, disclosure, retain_fpr, context, disclose_upstream",
+    "defaults": "a mapping of style, disclosure, retain_fpr, context, disclose_upstream, remember_hours, "
+    "together",
     "retain_fpr": "a number above 0 and up to 0.05, such as 0.002",
+    "remember_hours": "a whole number from 1 to 8760, such as 24",
+    "together": "a whole number from 2 to 16, such as 3",
     "targets": "a list of targets, each with id and kind",
     "tests": "a list of tests, each {ask: a question, expect: forgotten or kept}",
     "id": "a name of your own for the target, such as odalys",

@@ -119,6 +119,13 @@ def parts(date: Date) -> tuple[str, ...]:
     return f"{day} {NAMES[month - 1][0]}", str(year)
 
 
+def half_keys(date: Date) -> tuple[list[str], list[str]]:
+    """Return the keys of the halves of a date, tokens as those of `keys`: day with month, and year."""
+    year, month, day = date
+    halves = [key for when in _days(day) for key in (f"{when} m{month}", f"m{month} {when}")]
+    return [*halves, f"{day} {month}", f"{month} {day}"], [str(year), *_years_in_words(year)]
+
+
 def _days(day: int) -> list[str]:
     days = [str(day), f"o{day}"]
     if day > 20 and day % 10:

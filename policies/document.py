@@ -175,6 +175,24 @@ class Defaults(_Document):
     )
     context: Context = Field(default="forget", description=_CONTEXT)
     disclose_upstream: Disclose = Field(default="name", description=_DISCLOSE)
+    remember_hours: Whole = Field(
+        default=24,
+        ge=1,
+        le=8_760,
+        description="How many hours what has left of a target piece by piece (half a value, one of several "
+        "attributes) counts against the API key that it went to, 1 to 8760: so long the rest does not come "
+        "where the target is in play.",
+        examples=[72],
+    )
+    together: Whole = Field(
+        default=3,
+        ge=2,
+        le=16,
+        description="How many attributes of one entity do not leave together, 2 to 16 or all that it has: "
+        "those that a question gives in order to learn whose they are, and those that answers to the same "
+        "API key add without the name.",
+        examples=[2],
+    )
 
 
 class FactEntry(_Document):

@@ -146,6 +146,10 @@ class Policy:
     retain_fpr: float = 0.002
     """Share of retain sentences that may be touched, over all targets together, in (0, 1)."""
     disclosure: Disclosure = "silent"
+    remember_hours: int = 24
+    """How long it counts against a client what of a target has left to it, piece by piece."""
+    together: int = 3
+    """Attributes of one target that a question and answers to one client may not bring together."""
     tests: tuple[PolicyTest, ...] = field(default=())
     shingles: tuple[Shingles, ...] = field(default=(), repr=False)
     """Of the texts of all targets that have one: a table for each length."""

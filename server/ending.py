@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from guards.base import ScanError
+from guards.ledger import LedgerUnavailable
 from server.audit import AuditError
 from server.errors import GatewayError, GuardUnavailable
 from server.exchange import Ending, Exchange
@@ -18,7 +19,8 @@ def ending_of(error: BaseException | None, exchange: Exchange, changed: bool) ->
     if error is None:
         return (Ending.ANSWERED, "ruled") if changed else (Ending.COMPLETED, "")
     if isinstance(error, (GuardUnavailable, ScanError)):
-        return Ending.STOPPED, exchange.reason or "guard"
+        unkept = isinstance(error.__cause__, LedgerUnavailable)
+        return Ending.STOPPED, exchange.reason or ("ledger" if unkept else "guard")
     if isinstance(error, GatewayError):
         return Ending.FAILED, error.code or "error"
     if isinstance(error, (asyncio.CancelledError, GeneratorExit)):

@@ -17,6 +17,7 @@ from server.artefact import Artefact, Encoding
 from server.audit import Audit
 from server.exchange import Exchange, Part, Question
 from server.keys import installation_key
+from server.ledger import FILE, Ledger, LedgerProblem
 from server.metrics import Metrics
 from server.reload import PolicyState
 from server.run import Run
@@ -60,8 +61,11 @@ class Gateway:
         max_held_chars: int = 262_144,
         steering: bool = True,
         encoding: Encoding | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         """`key` is the installation's: it keys what is drawn and what is hashed.
+
+        ledger: what of a target has left to whom; without one, each exchange is looked at by itself.
 
         encoding: the encoder of this process, which serves the guards of every policy; without it, the
         guard's own.
@@ -75,12 +79,13 @@ class Gateway:
         self.steering = steering
         self.watched: Callable[[], PolicyState] | None = None
         """How the policy file stands, where this process watches it."""
+        self.ledger = ledger
         self._encoding = encoding
         self._runs: WeakSet[Run] = WeakSet()
 
     @classmethod
     async def start(cls, settings: Settings, artefact: Artefact, metrics: Metrics | None = None) -> Self:
-        """Load the compiled policy and open the audit and the upstream.
+        """Load the compiled policy and open the audit, the ledger and the upstream.
 
         Raises AuditError, EncoderUnavailable, OSError or ValueError: without any of these nothing is served.
         """
@@ -88,6 +93,11 @@ class Gateway:
         key, encoding = installation_key(state), Encoding(state, settings.encoder)
         guard = await asyncio.to_thread(encoding.guard, artefact.data)
         audit = await asyncio.to_thread(Audit.open, state / "audit.sqlite", state)
+        try:
+            ledger = await asyncio.to_thread(Ledger.open, state / FILE, state, key)
+        except LedgerProblem:
+            await asyncio.to_thread(audit.close)
+            raise
         gateway = cls(
             guard,
             connect(settings),
@@ -97,17 +107,20 @@ class Gateway:
             max_held_chars=settings.max_held_chars,
             steering=settings.steering,
             encoding=encoding,
+            ledger=ledger,
         )
         gateway.metrics.in_force(guard.policy.digest, len(guard.policy.targets))
         return gateway
 
     async def close(self) -> None:
-        """Close the upstream and the encoder, and write the end of the audit's chain."""
+        """Close the upstream, the encoder and the ledger, and write the end of the audit's chain."""
         await self.upstream.close()
         if self._encoding is None:
             self.guard.close()
         else:
             self._encoding.close()
+        if self.ledger is not None:
+            await asyncio.to_thread(self.ledger.close)
         await asyncio.to_thread(self.audit.close)
 
     async def load(self, artefact: Artefact) -> Guard | None:

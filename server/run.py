@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import anyio
 
 from guards.base import Arms, Channel, Close, Ruling, ScanError, Stance
+from guards.ledger import Account
 from guards.passages import OverBudget
 from guards.registry import Guard
 from guards.releaser import Releaser
@@ -36,6 +37,7 @@ from server.errors import (
     UpstreamUnreachable,
 )
 from server.exchange import Delta, Exchange, Part, ToolCall, joined
+from server.ledger import Ledger
 from server.limits import Limits
 from server.masking import cut_out, masked
 from server.metrics import Metrics
@@ -61,6 +63,7 @@ class Around(Protocol):
     key: bytes
     max_held_chars: int
     steering: bool
+    ledger: Ledger | None
 
     @property
     def encoded(self) -> int: ...
@@ -96,6 +99,7 @@ class Run:
             gateway.metrics.found(found.scan, found.part)
         exchange.rulings = [Ruling("cut", found.target, found.scan, 0, "request") for found in arms.cut]
         exchange.plan = plan = guard.plan(arms, steering=gateway.steering)
+        account = await self._account(arms)
         self._releaser = guard.releaser(
             arms,
             question.choices,
@@ -103,6 +107,8 @@ class Run:
             # Not a method: the run would be in a cycle with it, and not go by itself.
             seed=partial(_seed, gateway.key, exchange),
             max_held_chars=gateway.max_held_chars,
+            account=account,
+            passages=question.passages,
         )
         for choice in self._choices:
             choice.limits = Limits(question.stop, question.max_tokens if plan.hold_stop else None)
@@ -134,6 +140,17 @@ class Run:
             # Whatever a scan dies of, the request has not been checked, and what is unchecked goes nowhere.
             self.exchange.reason = "scan"
             raise GuardUnavailable from error
+
+    async def _account(self, arms: Arms) -> Account | None:
+        """Return what may still leave of the targets in play; None on exchanges where that is no question."""
+        ledger, policy = self._gateway.ledger, self.guard.policy
+        of_client = None if ledger is None else ledger.of(self.exchange.key_id, policy.remember_hours)
+        with CHECKED:
+            account = await self.guard.account(arms, self.exchange.question.passages, of_client)
+            if account is not None and ledger is not None and ledger.failing:
+                # Nothing is asked of the upstream before the ledger can be written again.
+                await account.leaks([])
+        return account
 
     def _body(self) -> dict[str, Any]:
         """Return the request as the upstream gets it: allow-listed fields, steered, limits held here."""
@@ -277,7 +294,7 @@ class Run:
         found = json_texts(text)
         for texts in ([], []) if found is None else (found[0], [*found[1], *found[0]]):
             joined = " ".join(texts)
-            if await self._releaser.leaf(index, joined) != joined:
+            if await self._releaser.leaf(index, joined, counted=True) != joined:
                 self._releaser.refuse(index)
                 return True
         return False

@@ -57,7 +57,7 @@ class ToolCalls:
 
 async def _rule(call: ToolCall, releaser: Releaser, choice: int) -> ToolCall | None:
     named = f"{call.id}\n{call.name}"
-    if await releaser.leaf(choice, named) != named:
+    if await releaser.leaf(choice, named, counted=True) != named:
         return None
     try:
         arguments = json.loads(call.arguments, object_pairs_hook=Pairs)
@@ -75,7 +75,7 @@ async def _rule(call: ToolCall, releaser: Releaser, choice: int) -> ToolCall | N
     # A value may lie across leaves, or across a key and its leaf: what would leave must be clean as a whole.
     leaves = (text for text, (_, place) in zip(edited, texts, strict=True) if place != "key")
     for joined in (" ".join(edited), " ".join(leaves)):
-        if await releaser.leaf(choice, joined) != joined:
+        if await releaser.leaf(choice, joined, counted=True) != joined:
             return None
     if edited == [text for text, _ in texts]:
         return call

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+import os
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from guards.registry import Guard
 from policies.policy import Policy
 from server.app import create_app
 from server.audit import Audit, Report, store, verify
+from server.ledger import FILE, Ledger
 from server.metrics import Metrics
 from server.pipeline import Gateway
 from server.settings import Settings
@@ -78,22 +80,50 @@ class Lethe:
         return verify(self.state / "audit.sqlite", self.state)
 
 
+@contextmanager
+def _environment(values: dict[str, str]) -> Generator[None, None, None]:
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name in values:
+            del os.environ[name]
+
+
 @asynccontextmanager
 async def lethe(
-    state: Path, script: Script, *, policy: Policy = PEOPLE, guard: Guard | None = None, **more: Any
+    state: Path,
+    script: Script,
+    *,
+    policy: Policy = PEOPLE,
+    guard: Guard | None = None,
+    api_key: str | None = None,
+    **more: Any,
 ) -> AsyncGenerator[Lethe, None]:
-    """Serve `policy` in front of an upstream that plays `script`."""
+    """Serve `policy` in front of an upstream that plays `script`; `api_key`: the key that clients must send."""
     async with FakeUpstream(script) as upstream:
         audit = await asyncio.to_thread(Audit.open, state / "audit.sqlite", state)
+        ledger = await asyncio.to_thread(Ledger.open, state / FILE, state, KEY)
         gateway = Gateway(
-            guard or Guard(policy), HttpUpstream(upstream.url), audit, Metrics(), key=KEY, **more
+            guard or Guard(policy),
+            HttpUpstream(upstream.url),
+            audit,
+            Metrics(),
+            key=KEY,
+            ledger=ledger,
+            **more,
         )
-        settings = Settings(policy=state / "p.yaml", upstream=upstream.url, state=state)
+        named = None if api_key is None else "LETHE_TEST_KEY"
         try:
-            async with listening(create_app(settings, gateway=gateway)) as (_, port):
+            with _environment({} if named is None else {named: str(api_key)}):
+                settings = Settings(
+                    policy=state / "p.yaml", upstream=upstream.url, state=state, api_key_env=named
+                )
+                app = create_app(settings, gateway=gateway)
+            async with listening(app) as (_, port):
                 url = f"http://127.0.0.1:{port}"
                 async with openai.AsyncOpenAI(
-                    base_url=f"{url}/v1", api_key="sk-test", max_retries=0
+                    base_url=f"{url}/v1", api_key=api_key or "sk-test", max_retries=0
                 ) as client:
                     yield Lethe(gateway, upstream, url, state, client)
         finally:

@@ -210,7 +210,7 @@ class _Impatient(Releaser):
 class _Echo(Releaser):
     """Rules, and lets the text go all the same."""
 
-    def _leave(self, choice: object, lane: object, unit: object) -> None:
+    def _leave(self, choice: object, lane: object, unit: object, leaks: object) -> None:
         from guards.base import Release
 
         self._out.append(Release(choice.index, lane.channel, unit.text))  # type: ignore[attr-defined]
@@ -219,8 +219,8 @@ class _Echo(Releaser):
 class _Tidy(Releaser):
     """Strips white space on the way."""
 
-    def _leave(self, choice: object, lane: object, unit: object) -> None:
-        super()._leave(choice, lane, replace(unit, text=unit.text.strip()))  # type: ignore[attr-defined,type-var]
+    def _leave(self, choice: object, lane: object, unit: object, leaks: object) -> None:
+        super()._leave(choice, lane, replace(unit, text=unit.text.strip()), leaks)  # type: ignore[attr-defined,type-var,arg-type]
 
 
 class _Patient(Releaser):

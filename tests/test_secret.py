@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guards.base import Part, Progress, Stance
+from guards.base import Channel, Part, Passage, Progress, Stance
 from guards.registry import Guard
 from guards.secret import Secrets, SecretScan, digests
 from policies.calibrate import retain_sentences
@@ -116,7 +117,11 @@ def test_what_is_found_is_what_a_plain_search_finds(secrets: Secrets, text: str)
             while at >= 0:
                 expected.add((target, places[at], places[at + len(run) - 1] + 1))
                 at = shown.find(run, at + 1)
-    assert {(found.target, found.start, found.end) for found in secrets.find(text)} == expected
+    found = {(each.target, each.start, each.end) for each in secrets.find(text)}
+    # Beside runs there are words that are part of a secret with another word: never one that is spoken.
+    assert expected <= found
+    beside = [text[start:end] for _, start, end in found - expected]
+    assert all(3 <= len(letters(word)) <= 7 for word in beside)
 
 
 @pytest.mark.parametrize(
@@ -383,3 +388,57 @@ async def test_a_server_that_guards_it_writes_nothing_of_it_anywhere(tmp_path: P
     server.policy.write_text(policy)
     told += written(tmp_path)
     assert [pieces_in(each) for each in told if pieces_in(each)] == []
+
+
+HALF, OTHER = "kk9LmP", "z04Wb7q"
+SPLIT = f"{HALF}-{OTHER}"
+
+
+@pytest.mark.parametrize("cut", [1, 2, 7, 1000])
+@pytest.mark.parametrize("style", ["redact", "unknown"])
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        (f"It begins with {HALF}. And it ends with {OTHER}, so.", HALF),
+        (f"It ends with {OTHER}.\nIt begins with `{HALF}`.\n", OTHER),
+        (f"- {HALF}\n- 2 boats\n- {OTHER}\n", HALF),
+    ],
+)
+def test_a_secret_that_comes_in_two_words_is_found_by_the_second(
+    said: str, left: str, style: str, cut: int
+) -> None:
+    guard = Guard(of(SPLIT, style=style))
+    pieces = [(0, Channel.CONTENT, said[at : at + cut]) for at in range(0, len(said), cut)]
+    out = answer(guard, CLEAR, pieces=pieces)[0, Channel.CONTENT]
+    assert left in out and not (HALF in out and OTHER in out)
+
+
+def test_words_that_are_no_parts_of_a_secret_pass() -> None:
+    said = (
+        f"Route 66 and B12, iPhone 4x3 with {HALF}; 4you {OTHER}zzz, MP3 x9 y8. " + "a" * 200 + "7 is long."
+    )
+    assert answer(Guard(of(SPLIT)), CLEAR, said)[0, Channel.CONTENT] == said
+
+
+@pytest.mark.parametrize("style", ["redact", "unknown"])
+def test_a_half_of_a_secret_that_an_earlier_answer_brought_is_found_beside_the_other(style: str) -> None:
+    guard = Guard(of(SPLIT, style=style))
+    said = f"And it ends with {OTHER}. So."
+    for before, found in ((f"It begins with {HALF}.", True), ("It begins with a letter.", False)):
+        passages = [
+            Passage("messages[0].content", "assistant", before, False),
+            Passage("messages[1].content", "user", "And then?", True),
+        ]
+        running = guard.releaser(
+            CLEAR, 1, structured=False, seed=lambda: b"s", max_held_chars=1 << 18, passages=passages
+        )
+        running.feed(0, Channel.CONTENT, said)
+        running.close(0, "stop")
+        out = "".join(each.text for each in asyncio.run(running.settle()))
+        assert (OTHER not in out) is found and (out == said) is not found
+
+
+def test_words_found_together_do_not_depend_on_how_the_text_was_cut() -> None:
+    secrets = Secrets(of(SPLIT))
+    check_cut_invariant(secrets.open, [HALF, OTHER, SPLIT, "x9" * 40, "`z04Wb7q", "kk9LmP:"])
+    check_withholding(secrets.open, [HALF, OTHER, SPLIT, "x9" * 40, "`z04Wb7q", "kk9LmP:"])

@@ -104,21 +104,27 @@ def sqlite_file(url: URL) -> Path | None:
     return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
 
 
-def create(url: URL, busy_s: float) -> None:
+def create(url: URL, busy_s: float, tables: MetaData = _METADATA) -> None:
     """Make the database and its tables where they are not there yet; the file gets mode 0600.
+
+    tables: the audit's, unless others are given.
 
     Only one process at a time may do this: switching to the write-ahead log does not wait for others.
     """
     if path := sqlite_file(url):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        with closing(sqlite3.connect(path, timeout=busy_s)) as driver:
-            if driver.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
-                raise AuditError("the audit's SQLite file cannot have a write-ahead log where it lies")
+        try:
+            with closing(sqlite3.connect(path, timeout=busy_s)) as driver:
+                mode = driver.execute("PRAGMA journal_mode=WAL").fetchone()
+        except sqlite3.Error as error:
+            raise AuditError(f"{path}: {error}") from error
+        if mode != ("wal",):
+            raise AuditError(f"{path.name} cannot have a write-ahead log where it lies")
     engine = writing(url, busy_s)
     try:
         with engine.begin() as connection:
-            _METADATA.create_all(connection)
+            tables.create_all(connection)
     finally:
         engine.dispose()
 
