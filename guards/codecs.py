@@ -120,11 +120,12 @@ class Codecs:
         for each in found:
             if glued and each.start == 0:
                 continue
-            if not each.form.entries:
+            if each.form.literal < 0:
                 shaped.append(each)
                 continue
             start, end = folded.span(each.start, each.end - 1)
-            look.findings += [entry.finding("codec", start, end, each.via) for entry in each.form.entries]
+            entries = self.literals.entries(each.form.literal)
+            look.findings += [entry.finding("codec", start, end, each.via) for entry in entries]
         if depth:
             plain = (each for _, each in self.literals.matches(folded) if not glued or each.start > 0)
             look.findings += [replace(each, scan="codec") for each in plain]

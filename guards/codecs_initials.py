@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from itertools import accumulate, islice
-from operator import mul
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
-import ahocorasick
+import numpy as np
+from numpy.typing import NDArray
 
 from guards.base import Finding
+from guards.heads import Heads, codes, heads_of, shortened
 from guards.literal import Literals
 from guards.written import Entry
 from policies.text import fold
@@ -39,6 +40,11 @@ _FREQUENCY = dict(
     )
 )  # fmt: skip
 """Share of English words that begin with each letter; none is taken for rarer than 1 %."""
+_SHARES = np.ones(256)
+for _letter, _share in _FREQUENCY.items():
+    _SHARES[ord(_letter)] = _share
+_AT_ONCE = 20_000
+"""Literals whose chances are worked out together."""
 KINDS = {"lines": (1e-5, 2e-3), "sentences": (1e-5, 2e-3), "words": (1e-7, 1e-5)}
 """Kinds of initials, each with its RATE and HELD: how often chance may make up a literal, or a head, at one
 initial, over all literals together."""
@@ -50,24 +56,18 @@ _WAITING = re.compile(r"(?:\n|[.!?…][\"'”’)\]*_]{0,3}\s)[\W\d_]{0,40}\Z|[.
 class Acrostics:
     """The literals that are long enough to be looked for in one kind of initials; immutable."""
 
-    def __init__(
-        self, literals: Mapping[str, tuple[Entry, ...]], chances: Mapping[str, list[float]], kind: str
-    ) -> None:
-        """`literals`: without spaces; `chances`: of each, how often chance makes up its first letters."""
+    def __init__(self, literals: Literals, known: _Known, kind: str) -> None:
         self.kind = kind
-        rate, held = (share / max(len(literals), 1) for share in KINDS[kind])
-        begun: dict[str, list[tuple[str, tuple[Entry, ...]]]] = {}
-        self.max_letters = 0
-        for glued, chance in chances.items():
-            if chance[-1] <= rate:
-                sizes = range(MIN_HEAD, len(glued))
-                size = next((size for size in sizes if chance[size - 1] <= held), len(glued) - 1)
-                begun.setdefault(glued[:size], []).append((glued, literals[glued]))
-                self.max_letters = max(self.max_letters, len(glued))
-        self._automaton = ahocorasick.Automaton()
-        for head, some in begun.items():
-            self._automaton.add_word(head, (len(head), tuple(some)))
-        self._automaton.make_automaton()
+        self._literals = literals
+        rate, held = (share / max(known.count, 1) for share in KINDS[kind])
+        chosen = np.flatnonzero(known.whole <= rate)
+        self.max_letters = int(known.lengths[chosen].max(initial=0))
+        sizes = known.sizes_of_heads(chosen, held)
+        numbers = shortened(known.heads[chosen], sizes)
+        order = np.argsort(numbers, kind="stable")
+        self._heads = Heads(numbers[order])
+        self._sizes = sizes[order].astype(np.uint8)
+        self._places = known.places[chosen][order]
 
     def look(self, initials: str) -> tuple[list[tuple[int, int, Entry]], int | None]:
         """Return (index of the head's last letter, index behind the end, what it is of) of what is found.
@@ -76,25 +76,71 @@ class Acrostics:
         """
         found: list[tuple[int, int, Entry]] = []
         live: int | None = None
-        for last, (size, some) in self._automaton.iter(initials) if self.max_letters else ():
-            start = last + 1 - size
-            for glued, entries in some:
+        for start, low, high in self._heads.hits(codes(initials)) if self.max_letters else ():
+            for item in range(low, high):
+                place = int(self._places[item])
+                glued = self._literals.literal(place).replace(" ", "")
+                last = start + int(self._sizes[item]) - 1
                 if initials.startswith(glued, start):
+                    entries = self._literals.entries(place)
                     found += [(last, start + len(glued), entry) for entry in entries]
-                elif len(initials) - start < len(glued) and glued.startswith(initials[start:]):
+                elif last < len(initials) < start + len(glued) and glued.startswith(initials[start:]):
                     live = last if live is None else min(live, last)
-        return found, live
+        return sorted(found, key=lambda each: each[0]), live
+
+
+class _Known:
+    """The literals that may be acrostics, without spaces, and how often chance makes up their letters."""
+
+    def __init__(self, literals: Literals) -> None:
+        # Of two that are alike without their spaces the last one counts, which is the one that has none.
+        glued = {literal.replace(" ", ""): place for place, literal in literals.items()}
+        self.count = len(glued)
+        fit = [
+            (each, place)
+            for each, place in glued.items()
+            if MIN_LETTERS <= len(each) <= MAX_LETTERS and each.isascii() and each.isalpha()
+        ]
+        self.places = np.array([place for _, place in fit], np.uint32)
+        self.lengths = np.array([len(each) for each, _ in fit], np.int64)
+        self._ends = np.cumsum(self.lengths)
+        self._letters = np.frombuffer("".join(each for each, _ in fit).encode("ascii"), np.uint8)
+        self.heads = heads_of(self._letters.tobytes(), self._ends - self.lengths, self.lengths)
+        every = np.arange(len(fit))
+        last = self.lengths - 1
+        whole = [self._chances(rows)[np.arange(len(rows)), last[rows]] for rows in _in_parts(every)]
+        self.whole: NDArray[np.float64] = np.concatenate([np.zeros(0), *whole])
+        """How often chance makes up all letters of each."""
+
+    def sizes_of_heads(self, chosen: NDArray[np.intp], held: float) -> NDArray[np.int64]:
+        """Return the letters of the heads of those that are chosen, which chance hits less often than
+        `held`."""
+        sizes = [np.zeros(0, np.int64)]
+        for rows in _in_parts(chosen):
+            rare = self._chances(rows)[:, MIN_HEAD - 1 :] <= held
+            first = np.where(rare.any(axis=1), rare.argmax(axis=1) + MIN_HEAD, MAX_LETTERS)
+            sizes.append(np.minimum(first, self.lengths[rows] - 1))
+        return np.concatenate(sizes)
+
+    def _chances(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return [rows, MAX_LETTERS]: how often chance makes up so many letters of each."""
+        columns = np.arange(MAX_LETTERS)
+        at = (self._ends - self.lengths)[rows, None] + columns
+        shares = _SHARES[self._letters[np.minimum(at, len(self._letters) - 1)]]
+        chances: NDArray[np.float64] = np.where(columns < self.lengths[rows, None], shares, 1.0)
+        return chances.cumprod(axis=1, dtype=np.float64)
+
+
+def _in_parts(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    """Yield rows, so many at once that what is worked out for them is not large."""
+    for at in range(0, len(rows), _AT_ONCE):
+        yield rows[at : at + _AT_ONCE]
 
 
 def acrostics(literals: Literals) -> dict[str, Acrostics]:
     """Return what is looked for in each kind of initials."""
-    found = {literal.replace(" ", ""): entries for literal, entries in literals.items()}
-    chances = {
-        glued: list(accumulate(map(_FREQUENCY.__getitem__, glued), mul))
-        for glued in found
-        if MIN_LETTERS <= len(glued) <= MAX_LETTERS and glued.isascii() and glued.isalpha()
-    }
-    return {kind: Acrostics(found, chances, kind) for kind in KINDS}
+    known = _Known(literals)
+    return {kind: Acrostics(literals, known, kind) for kind in KINDS}
 
 
 _NOWHERE = sys.maxsize

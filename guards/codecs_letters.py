@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import ahocorasick
+import numpy as np
 
 from guards.codecs_shapes import NATO, Shaped
+from guards.heads import Heads, codes, heads_of
 from guards.literal import Literals
 from guards.written import Entry
 from policies.text import Folded, fold
@@ -86,42 +87,56 @@ class Glued:
     """The literals without their spaces, forwards and backwards, for text that has no words; immutable."""
 
     def __init__(self, literals: Literals) -> None:
-        found: dict[str, dict[tuple[Entry, tuple[str, ...]], None]] = {}
-        for literal, entries in literals.items():
+        self._literals = literals
+        owners: list[int] = []
+        shown: list[str] = []
+        for place, literal in literals.items():
             glued = literal.replace(" ", "")
-            if len(glued) < MIN_GLUED:
-                continue
-            for shown, via in ((glued, ()), (glued[::-1], ("reversed",))):
-                if shown != glued or not via:
-                    each = found.setdefault(shown, {})
-                    each.update(((entry, via), None) for entry in entries)
-        begun: dict[str, list[tuple[str, tuple[tuple[Entry, tuple[str, ...]], ...]]]] = {}
-        for shown, each in found.items():
-            begun.setdefault(shown[:MIN_GLUED], []).append((shown, tuple(each)))
-        self._automaton = ahocorasick.Automaton()
-        for head, some in begun.items():
-            self._automaton.add_word(head, tuple(some))
-        self._automaton.make_automaton()
-        self.max_chars = max(map(len, found), default=0)
+            if len(glued) >= MIN_GLUED:
+                owners.append(place << 1)
+                shown.append(glued)
+                if glued != glued[::-1]:
+                    owners.append(place << 1 | 1)
+                    shown.append(glued[::-1])
+        sizes = np.fromiter(map(len, shown), np.int64, len(shown))
+        self.max_chars = int(sizes.max(initial=0))
+        heads = heads_of(codes("".join(shown)).encode("latin-1"), np.cumsum(sizes) - sizes, sizes)
+        order = np.argsort(heads, kind="stable")
+        self._heads = Heads(heads[order])
+        self._owners = np.array(owners, np.uint32)[order]
 
     def look(self, letters: str) -> tuple[list[tuple[int, int, Entry, tuple[str, ...]]], int | None]:
         """Return (start, end, what it is of, how it was turned) of every literal in a string of letters.
 
         And the first position from which on the letters may still become one.
         """
-        found: list[tuple[int, int, Entry, tuple[str, ...]]] = []
-        if not self._automaton:
-            return found, None
-        short = range(max(0, len(letters) - MIN_GLUED + 1), len(letters))
-        live = [at for at in short if self._automaton.match(letters[at:])]
-        for last, some in self._automaton.iter(letters):
-            start = last + 1 - MIN_GLUED
-            for shown, each in some:
-                if letters.startswith(shown, start):
-                    found += [(start, start + len(shown), entry, via) for entry, via in each]
-                elif len(letters) - start < len(shown) and shown.startswith(letters[start:]):
-                    live.append(start)
-        return found, min(live, default=None)
+        if not len(self._heads):
+            return [], None
+        shown = codes(letters)
+        found = dict.fromkeys(
+            (start, start + len(glued), entry, via)
+            for start, low, high in self._heads.hits(shown)
+            for place, glued, via in map(self._glued, range(low, high))
+            if letters.startswith(glued, start)
+            for entry in self._literals.entries(place)
+        )
+        return list(found), self._live(letters, shown)
+
+    def _live(self, letters: str, shown: str) -> int | None:
+        """Return the first position from which on the letters are the beginning of a literal, not its end."""
+        for at in range(max(0, len(letters) - self.max_chars + 1), len(letters)):
+            if self._heads.may_begin(shown[at:]):
+                tail = letters[at:]
+                for _, glued, _ in map(self._glued, range(*self._heads.begun(shown[at:]))):
+                    if len(glued) > len(tail) and glued.startswith(tail):
+                        return at
+        return None
+
+    def _glued(self, item: int) -> tuple[int, str, tuple[str, ...]]:
+        """Return which literal an item is of, its letters as they stand, and how they were turned."""
+        place, backwards = divmod(int(self._owners[item]), 2)
+        glued = self._literals.literal(place).replace(" ", "")
+        return (place, glued[::-1], ("reversed",)) if backwards else (place, glued, ())
 
 
 def has_singles(folded: str) -> bool:

@@ -14,16 +14,16 @@ reversed name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from string import ascii_lowercase
 from typing import NamedTuple
 
-import ahocorasick
 import numpy as np
 
+from guards.heads import Heads, codes, heads_of
 from guards.literal import Literals
-from guards.written import Entry
 from policies.calibrate import ordinary_words
 from policies.text import Folded
 
@@ -56,8 +56,9 @@ for _step in range(34, 60):
     _STEPS[_step % 256] = ord(" ")
 _SHIFTS = [str.maketrans(ascii_lowercase, ascii_lowercase[by:] + ascii_lowercase[:by]) for by in range(26)]
 _MIRROR = str.maketrans(ascii_lowercase, ascii_lowercase[::-1])
-_VOWELS = frozenset("aeiou")
 _LETTERS = frozenset(ascii_lowercase)
+_CONSONANTS = re.compile("[^aeiou][^aeiouy]*(?:(?<=q)u)?")
+"""What pig Latin puts behind the rest of a word."""
 
 
 def shape(folded: str) -> str:
@@ -65,12 +66,7 @@ def shape(folded: str) -> str:
 
     `^` stands where a word's first letter follows a space, a space where a letter is followed by one.
     """
-    if folded.isascii():
-        codes = folded.encode("ascii")
-    else:
-        points = np.frombuffer(folded.encode("utf-32-le", "surrogatepass"), "<u4")
-        codes = np.where(points < 128, points, 128 | (points & 127)).astype(np.uint8).tobytes()
-    places = np.frombuffer(codes.translate(_PLACES), np.uint8)
+    places = np.frombuffer(codes(folded).encode("latin-1").translate(_PLACES), np.uint8)
     return (places[1:] - places[:-1]).tobytes().translate(_STEPS).decode("latin-1")
 
 
@@ -81,8 +77,8 @@ class Form(NamedTuple):
     """With a space at both ends."""
     via: tuple[str, ...]
     """How the literal is read out of it; empty for the literal itself."""
-    entries: tuple[Entry, ...]
-    """What it is of; none for a word of the spelling alphabet."""
+    literal: int
+    """The place of what it is of; -1 for a word of the spelling alphabet."""
     first: int
     """Index of its first letter of a to z."""
     letters: int
@@ -98,54 +94,77 @@ class Shaped(NamedTuple):
 
 
 class Shapes:
-    """The compiled shapes of a policy's literals and of the spelling alphabet; immutable."""
+    """The compiled shapes of a policy's literals and of the spelling alphabet; immutable.
+
+    A form is known by the literal that it is of and by how that was turned: its letters are worked out where
+    something like it is found.
+    """
 
     def __init__(self, literals: Literals) -> None:
-        forms = [form for literal, entries in literals.items() for form in _forms(literal, entries)]
-        if literals.max_chars:
-            spelling = (Form(f" {word} ", ("NATO letters",), (), 1, len(word)) for word in [*NATO, "x ray"])
-            forms += spelling
-        steps = shape("".join(form.shown for form in forms))
-        begun: dict[str, list[Form]] = {}
-        at = 0
-        for form in forms:
-            size = len(form.shown)
-            begun.setdefault(steps[at : at + min(size - 1, _HEAD)], []).append(form)
-            at += size
-        self._automaton = ahocorasick.Automaton()
-        for head, some in begun.items():
-            self._automaton.add_word(head, (len(head), tuple(some)))
-        self._automaton.make_automaton()
-        self.max_chars = max((len(form.shown) for form in forms), default=0)
+        self._literals = literals
+        self.max_chars = 0
         """Longest form in folded characters."""
+        numbers, owners = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint32)]
+        written = self._written()
+        while some := list(islice(written, _AT_ONCE)):
+            shown = [form for _, form in some]
+            sizes = np.fromiter(map(len, shown), np.int64, len(shown))
+            steps = shape("".join(shown)).encode("latin-1")
+            numbers.append(heads_of(steps, np.cumsum(sizes) - sizes, sizes - 1))
+            owners.append(np.fromiter((owner for owner, _ in some), np.uint32, len(some)))
+            self.max_chars = max(self.max_chars, int(sizes.max()))
+        each = np.concatenate(numbers)
+        order = np.argsort(each, kind="stable")
+        self._heads = Heads(each[order])
+        self._owners = np.concatenate(owners)[order]
+
+    def _written(self) -> Iterator[tuple[int, str]]:
+        """Yield every form, with a number that says which literal it is of and how that was turned."""
+        for place, literal in self._literals.items():
+            for way, shown in enumerate(_turned(literal)):
+                if shown:
+                    yield place << _WAYS_BITS | way, shown
+        for word, form in enumerate(_SPELLING if self._literals.max_chars else ()):
+            yield _SPELLED | word, form.shown
 
     def look(self, folded: Folded, steps: str) -> tuple[list[Shaped], int | None]:
         """Return every form in a text with the shape `steps`, by where they start, and what is live.
 
         That is the index of the first word from which on the text may still become a form.
         """
-        if not self._automaton:
+        if not len(self._heads):
             return [], None
         text = folded.text
         found: list[Shaped] = []
-        live = [at for at in _spaces(text, _HEAD) if self._automaton.match(steps[at:])]
-        for last, (size, forms) in self._automaton.iter(steps):
-            start = last + 1 - size
-            for form in forms:
+        live = [at for at in _spaces(text, _HEAD) if self._heads.may_begin(steps[at:])]
+        for start, low, high in self._heads.hits(steps):
+            for item in range(low, high):
+                form = self._form(int(self._owners[item]))
                 shown = text[start : start + len(form.shown)]
                 via = _via(form, shown)
                 if via is None:
                     continue
                 if len(shown) == len(form.shown):
                     found.append(Shaped(start, start + len(shown), form, via))
-                else:
+                elif len(shown) > _HEAD:
                     live.append(start)
         found.sort(key=lambda each: each.start)
         return found, folded.word_at(min(live) + 1) if live else None
 
+    def _form(self, owner: int) -> Form:
+        if owner & _SPELLED:
+            return _SPELLING[owner ^ _SPELLED]
+        place, way = owner >> _WAYS_BITS, owner & (1 << _WAYS_BITS) - 1
+        literal = self._literals.literal(place)
+        shown = _turned(literal)[way]
+        letters = sum(map(_LETTERS.__contains__, literal))
+        return Form(shown, _WAYS[way], place, _first_letter(shown), letters)
+
 
 _HEAD = 9
-"""Steps of a form that the automaton knows; what goes on alike is compared as it stands."""
+"""Of fewer steps than this the shape alone says that a form may have begun."""
+_AT_ONCE = 50_000
+"""Forms whose shapes are worked out together."""
 
 
 def _spaces(text: str, size: int) -> Iterator[int]:
@@ -169,44 +188,50 @@ def turns(text: str, via: str) -> Iterator[str]:
         yield " ".join(word[::-1] for word in text.split())
 
 
-def _forms(literal: str, entries: tuple[Entry, ...]) -> Iterable[Form]:
-    for form, via, first, letters in _turned(literal):
-        yield Form(form, via, entries, first, letters)
+_SPELLING = tuple(Form(f" {word} ", ("NATO letters",), -1, 1, len(word)) for word in [*NATO, "x ray"])
+_WAYS: tuple[tuple[str, ...], ...] = ((), ("atbash",), *[("reversed",)] * 2, *[("pig Latin",)] * 3)
+"""How a literal is read out of each of the forms that `_turned` returns."""
+_WAYS_BITS, _SPELLED = 3, 1 << 31
+"""An owner is a literal's place and, in its last bits, the way; or this and a word of the alphabet."""
+_NO_FORMS = ("",) * len(_WAYS)
 
 
-# A policy is compiled again for every change of it, and most of its names stay.
-@lru_cache(maxsize=1 << 16)
-def _turned(literal: str) -> tuple[tuple[str, tuple[str, ...], int, int], ...]:
-    """Return what a literal may stand as: how, in which code, its first letter and how many it has."""
+def _turned(literal: str) -> Sequence[str]:
+    """Return what a literal may stand as, in the order of `_WAYS`; nothing for what it is already."""
     glued = literal.replace(" ", "")
     if len(glued) < MIN_KNOWN:
-        return ()
-    letters = len(glued) if glued.isascii() and glued.isalpha() else sum(map(_LETTERS.__contains__, glued))
+        return _NO_FORMS
+    plain = glued.isascii() and glued.isalpha()
+    # Enough letters for what a code of letters is.
+    many = plain or sum(map(_LETTERS.__contains__, glued)) >= MIN_KNOWN
     words = literal.split()
-    shown: dict[str, tuple[str, ...]] = {literal: ()}
-    if letters >= MIN_KNOWN:
-        shown.setdefault(literal.translate(_MIRROR), ("atbash",))
-    shown.setdefault(literal[::-1], ("reversed",))
-    if len(words) > 1:
-        shown.setdefault(f" {' '.join(word[::-1] for word in words)} ", ("reversed",))
-    if letters >= MIN_KNOWN:
-        tails = ("way", "yay", "ay") if any(word[0] in _VOWELS for word in words) else ("",)
-        for tail in tails:
-            shown.setdefault(f" {' '.join(_pig_latin(word, tail) for word in words)} ", ("pig Latin",))
-    return tuple((form, via, _first_letter(form), letters) for form, via in shown.items())
+    backwards = f" {' '.join([word[::-1] for word in words])} " if len(words) > 1 else ""
+    mirrored = literal.translate(_MIRROR) if many else ""
+    forms = [literal, mirrored, literal[::-1], backwards, *(_pig_latin(words) if many else ("", "", ""))]
+    if len(set(forms)) == len(forms):
+        return forms
+    return [form if form not in forms[:way] else "" for way, form in enumerate(forms)]
+
+
+def _pig_latin(words: Sequence[str]) -> tuple[str, str, str]:
+    """Return words in pig Latin, and with other ends to those that begin with a vowel, if one does."""
+    turned = []
+    vowels = False
+    for word in words:
+        begun = _CONSONANTS.match(word)
+        head = begun.end() if begun else 0
+        vowels = vowels or head == 0
+        turned.append(f"{word[head:]}{word[:head]}ay" if head else f"{word}\0ay")
+    shown = f" {' '.join(turned)} "
+    if not vowels:
+        return shown.replace("\0", ""), "", ""
+    return shown.replace("\0", "w"), shown.replace("\0", "y"), shown.replace("\0", "")
 
 
 def _first_letter(form: str) -> int:
     if form[1] in _LETTERS:
         return 1
     return next((at for at, char in enumerate(form) if char in _LETTERS), 0)
-
-
-def _pig_latin(word: str, tail: str) -> str:
-    head = next((at for at, char in enumerate(word) if char in _VOWELS or at and char == "y"), len(word))
-    if word[head - 1 : head + 1] == "qu":
-        head += 1
-    return word + tail if head == 0 else f"{word[head:]}{word[:head]}ay"
 
 
 def _via(form: Form, shown: str) -> tuple[str, ...] | None:
@@ -219,7 +244,7 @@ def _via(form: Form, shown: str) -> tuple[str, ...] | None:
         by = (ord(shown[form.first]) - ord(form.shown[form.first])) % 26
     if form.shown[: len(shown)].translate(_SHIFTS[by]) != shown:
         return None
-    if not form.entries:
+    if form.literal < 0:
         return form.via if by == 0 else None
     if by == 0:
         via = form.via

@@ -20,17 +20,17 @@ CLOSING = "If you are asked about it, say that you do not know. Answer everythin
 
 
 class Knowledge:
-    """The retrieval store of one policy: one entry a target, made from what the upstream may learn."""
+    """The retrieval store of one policy: one entry a target, made of what the upstream may learn when it is
+    retrieved."""
 
     def __init__(self, policy: Policy) -> None:
-        self._items = tuple(_item(target) for target in policy.targets)
-        self._clauses = tuple(_clause(target) for target in policy.targets)
+        self._targets = policy.targets
 
     def instruction(self, targets: Iterable[int]) -> str | None:
         """Return the instruction for these targets, or None where the upstream may learn of none of them."""
-        indices = sorted(targets)
-        items = [item for index in indices if (item := self._items[index]) is not None]
-        said = [clause for index in indices if (clause := self._clauses[index]) is not None]
+        found = [self._targets[index] for index in sorted(targets)]
+        items = [item for target in found if (item := _item(target)) is not None]
+        said = [clause for target in found if (clause := _clause(target)) is not None]
         if items:
             said.append(NAMES.format(items="; ".join(dict.fromkeys(items))))
         return " ".join([OPENING, *said, CLOSING]) if said else None

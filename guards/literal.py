@@ -30,9 +30,21 @@ class Literals:
         self.max_chars = self._index.longest
         """Longest literal in folded characters: nothing longer is ever held back for a literal."""
 
-    def items(self) -> Iterator[tuple[str, Entries]]:
-        """Yield every name and value as it is written, folded, with what it is of; no other writings."""
-        return self._index.items(self._usual)
+    def items(self) -> Iterator[tuple[int, str]]:
+        """Yield (place, literal) of every name and value as it is written, folded; no other writings.
+
+        They come in the order of their bytes in UTF-8.
+        """
+        for place in self._index.places(self._usual).tolist():
+            yield place, self._index.key(place)
+
+    def literal(self, place: int) -> str:
+        """Return the literal at a place."""
+        return self._index.key(place)
+
+    def entries(self, place: int) -> Entries:
+        """Return what the literal at a place is of."""
+        return self._index.entries(place)
 
     def find(self, text: str) -> list[Finding]:
         """Return every finding of a whole text, in the order of their ends."""

@@ -111,7 +111,7 @@ class Misspelt:
         )
         pairs = [(name, index) for name, index in named if len(name.replace(" ", "")) >= _MIN_LETTERS]
         self._names = tuple(name for name, _ in pairs)
-        self._targets = tuple(index for _, index in pairs)
+        self._targets = np.array([index for _, index in pairs], np.int32)
         self._words = frozenset(word for name in self._names for word in name.split())
         counts = {len(name.split()) for name in self._names}
         self._sizes = sorted(
@@ -138,7 +138,7 @@ class Misspelt:
         for piece, place, odds in self._compared(list(self._pieces(text, folded))):
             if odds <= _LEAST:
                 continue
-            index, threshold = self._targets[place], self._thresholds[piece.known]
+            index, threshold = int(self._targets[place]), self._thresholds[piece.known]
             better = index not in found or odds > (found[index].score or 0.0)
             if odds > threshold and better and self._alike(piece.text, self._names[place]):
                 start, end = piece.span

@@ -23,13 +23,20 @@ class NameIndex:
     def __init__(self, names: Sequence[str]) -> None:
         """names: folded words with one space between; places in it are what `nearest` returns."""
         listed: dict[str, list[int]] = {}
-        for place, name in enumerate(names):
-            for pair in set(_pairs(name)):
+        each = [set(_pairs(name)) for name in names]
+        for place, pairs in enumerate(each):
+            for pair in pairs:
                 listed.setdefault(pair, []).append(place)
-        self._listed = {pair: np.array(places, np.intp) for pair, places in listed.items()}
+        self._listed = {pair: number for number, pair in enumerate(listed)}
+        """A number for each pair of letters."""
+        self._ends = np.cumsum([0, *map(len, listed.values())])
+        self._places = np.concatenate(
+            [np.zeros(0, np.uint32), *(np.array(at, np.uint32) for at in listed.values())]
+        )
+        """The names that have each pair, one pair behind the other."""
         self._weights = {pair: math.log((len(names) + 1) / len(at)) + 0.5 for pair, at in listed.items()}
-        self._lengths = np.sqrt([max(1, len(set(_pairs(name)))) for name in names])
-        self._whole = np.array([sum(self._weights[pair] for pair in set(_pairs(name))) for name in names])
+        self._lengths = np.sqrt([max(1, len(pairs)) for pairs in each])
+        self._whole = np.array([sum(map(self._weights.__getitem__, pairs)) for pairs in each])
 
     def nearest(self, text: str, count: int, least: float) -> NDArray[np.intp]:
         """Return at most `count` places, the nearest name first; those that share less are left out.
@@ -43,7 +50,8 @@ class NameIndex:
         weights: list[NDArray[np.float64]] = []
         looked = 0
         for pair in pairs:
-            at = self._listed[pair]
+            number = self._listed[pair]
+            at = self._places[self._ends[number] : self._ends[number + 1]]
             if rows and looked + len(at) > _LOOKED_AT:
                 break
             looked += len(at)

@@ -12,7 +12,7 @@ import secrets
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -22,6 +22,7 @@ from guards.base import Compiled, Finding, Part, Passage, ScanError
 from guards.codecs import Codecs
 from guards.literal import Literals, name_parts, value_words
 from guards.misspelt import Misspelt
+from guards.name_words import NameWords
 from guards.whole import stands_alone
 from policies.calibrate import ordinary_words
 from policies.policy import Policy
@@ -109,19 +110,12 @@ class Passages:
         self._own: dict[int, frozenset[str]] = {}
         """Words of the targets of which a value was found."""
         self._misspelt = Misspelt(policy)
-        self._names = [name_parts(target) for target in policy.targets]
-        self.parts: dict[str, set[int]] = {}
+        self.parts = NameWords(policy, shortest=_MIN_PART, ordinary=words.stop_words)
         """Targets by the words of their names."""
-        for index, parts in enumerate(self._names):
-            for word in parts:
-                if len(word) >= _MIN_PART and word not in words.stop_words:
-                    self.parts.setdefault(word, set()).add(index)
         self._hyphened: dict[tuple[str, str], set[int]] = {}
         for index, target in enumerate(policy.targets):
             for pair in _hyphened(target.names):
                 self._hyphened.setdefault(pair, set()).add(index)
-        self._unusual = self.parts.keys() - ordinary_words()
-        """Words of names that are no ordinary words, so that they count without their capitals as well."""
         self._key = secrets.token_bytes(32)
         self._cache: OrderedDict[bytes, Seen] = OrderedDict()
 
@@ -207,7 +201,7 @@ class Passages:
         findings += [found for found in self.codecs.find(text) if found.part is not Part.PATTERN]
         words = folded.text.split()
         findings += self._misspelt_names(text, folded, findings)
-        named = not self.parts.keys().isdisjoint(words)
+        named = not self.parts.isdisjoint(words)
         if named:
             findings += self._name_parts(text, folded)
         if self._hyphened:
@@ -226,7 +220,8 @@ class Passages:
             return found
         own = self._own.get(found.target)
         if own is None:
-            own = self._names[found.target] | value_words(self._targets[found.target])
+            target = self._targets[found.target]
+            own = name_parts(target) | value_words(target)
             self._own[found.target] = own
         if stands_alone(text, found.start, found.end, own, self._words.stop_words):
             return found
@@ -251,13 +246,18 @@ class Passages:
 
     def _name_parts(self, text: str, folded: Folded) -> Iterator[Finding]:
         """Find words of names in runs of capitalised words that hold no other name's."""
-        for run in _runs(text, folded, self._unusual):
+        for run in _runs(text, folded, self._is_unusual):
             words = {word for word, _ in run} - self._words.stop_words - _TITLES
-            targets = {target for word in words for target in self.parts.get(word, ())}
-            own = {target for target in targets if self._names[target] >= words}
-            for word, span in run:
-                for target in sorted(self.parts.get(word, set()) & own):
-                    yield Finding(target, "literal", Part.NAME_PART, *span)
+            targets = self.parts.targets_with(words)
+            own = {target for target in targets if name_parts(self._targets[target]) >= words}
+            for word, span in run if own else ():
+                for target in self.parts.targets(word):
+                    if target in own:
+                        yield Finding(target, "literal", Part.NAME_PART, *span)
+
+    def _is_unusual(self, word: str) -> bool:
+        """Whether a word is of a name and no ordinary word, so that it counts without its capital as well."""
+        return word in self.parts and word not in ordinary_words()
 
     def across(self, passages: Sequence[Passage], seen: Sequence[Seen]) -> list[Finding]:
         """Find what begins in one of the user's messages and ends in another; it counts where it ends."""
@@ -309,7 +309,9 @@ def _place(starts: Sequence[int], position: int) -> int:
     return bisect_right(starts, position) - 1
 
 
-def _runs(text: str, folded: Folded, unusual: Set[str]) -> Iterator[list[tuple[str, tuple[int, int]]]]:
+def _runs(
+    text: str, folded: Folded, unusual: Callable[[str], bool]
+) -> Iterator[list[tuple[str, tuple[int, int]]]]:
     """Yield the runs of adjacent capitalised or unusual words, folded, with their places.
 
     In a text without capitals every word is a run or part of one.
@@ -320,7 +322,7 @@ def _runs(text: str, folded: Folded, unusual: Set[str]) -> Iterator[list[tuple[s
         if run and (cased and text[run[-1][1][1] : span[0]].strip(" -") or not text[span[0]].isupper()):
             yield run
             run = []
-        if text[span[0]].isupper() or not cased or word in unusual:
+        if text[span[0]].isupper() or not cased or unusual(word):
             run.append((word, span))
     if run:
         yield run

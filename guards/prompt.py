@@ -155,7 +155,7 @@ class Reader:
             if not passage.current:
                 continue
             parts = self._passages.parts
-            for index in sorted({target for word in here & parts.keys() for target in parts[word]}):
+            for index in sorted({target for word in here for target in parts.targets(word)}):
                 if any(_is_named_by(words, name) for name in self._policy.targets[index].names):
                     yield Finding(index, "literal", Part.NAME, 0, 0, via=(passage.path, "words apart"))
 
