@@ -64,7 +64,7 @@ class _Parts:
         if finding.part in (Part.NAME, Part.MISSPELT):
             self.names.add(finding.target)
         elif finding.part is Part.NAME_PART:
-            self.parts.add(finding.target)
+            (self.names if finding.strong else self.parts).add(finding.target)
         elif finding.part is Part.VALUE and finding.fact is not None:
             self.values.add((finding.target, finding.fact))
             if finding.strong:
@@ -129,7 +129,7 @@ class Reader:
         """Yield the targets of which the question holds a strong value in a sentence that seeks a person."""
         strong: dict[str, list[Finding]] = {}
         for found in findings:
-            if found.strong:
+            if found.strong and found.part is Part.VALUE:
                 strong.setdefault(found.via[0], []).append(found)
         for passage in passages if strong else ():
             if passage.current and passage.path in strong:
@@ -226,6 +226,9 @@ class Reader:
         works = target.kind == "entity" and any(target.facts[fact].of_works for fact in strong)
         if works and not self._names_somebody(turn, name_parts(target) | value_words(target)):
             return Stance.ARMED
+        # A word of the name and a value of the same target are nobody else's together.
+        if index in given.parts and values and target.kind == "entity":
+            return Stance.ARMED
         # A word of the name alone may be anybody's: the target's values must not come, more is not known.
         # A strong value is nobody else's, but whoever has it may well ask about something else.
         return Stance.WATCHED if strong or index in given.parts else Stance.CLEAR
@@ -236,11 +239,12 @@ class Reader:
         """Whether a question that gives values of a target seeks whose they are."""
         if index in turn.sought or any(turn.asks(target.facts[fact]) for fact in strong):
             return True
-        related = len(values) > 1 or any(turn.asks(target.facts[fact]) for fact in values)
-        if not related or not says(turn.folded, self._words.persons):
+        together = len(values) > 1
+        if not together and not any(turn.asks(target.facts[fact]) for fact in values):
             return False
-        # A common noun ('nurse') stands in any text: whose it is must be asked in one sentence with it.
-        return any(turn.seeks(target.facts[fact], self._words.persons) for fact in values)
+        if not says(turn.folded, self._words.persons):
+            return False
+        return any(turn.seeks(target.facts[fact], self._words.persons, alone=not together) for fact in values)
 
     def _about_fact(self, fact: Fact, turn: _Turn, *, value_given: bool) -> Stance:
         """Return the stance where the question names a fact's subject: its other facts must stay."""
@@ -347,12 +351,21 @@ class _Turn:
         """The relations of the lexicon that some sentence speaks of."""
         return [relation for sentence in self.sentences for relation in self._siblings.meant(sentence)]
 
-    def seeks(self, fact: Fact, persons: Sequence[str]) -> bool:
-        """Whether a person is sought beside a value; a value with a capital counts wherever it stands."""
+    def seeks(self, fact: Fact, persons: Sequence[str], *, alone: bool) -> bool:
+        """Whether a person is sought beside a value; a value with a capital counts wherever it stands.
+
+        A common noun ('nurse') stands in any text: whose it is must be asked in one sentence with it, and
+        where it is given `alone`, by its relation.
+        """
         nouns = [fold(value).text for value in fact.values if value.islower()]
         if len(nouns) < len(fact.values):
             return True
-        return any(says(text, persons) and any(noun in text for noun in nouns) for text in self.sentences)
+        return any(
+            says(text, persons)
+            and (not alone or says(text, fact.relation.cues))
+            and any(noun in text for noun in nouns)
+            for text in self.sentences
+        )
 
     def asks(self, fact: Fact) -> bool:
         """Whether a sentence holds a cue of the fact's relation and no word that means a sibling instead."""
