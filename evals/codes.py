@@ -30,6 +30,8 @@ alfa bravo charlie delta echo foxtrot golf hotel india juliett kilo lima mike no
 sierra tango uniform victor whiskey xray yankee zulu
 """.split()
 _CYRILLIC = dict(zip("aceopxyAEOPTXBHKM", "асеорхуАЕОРТХВНКМ", strict=True))
+_WITHOUT = str.maketrans("ıłøđŁØĐ", "ilodLOD")
+"""Letters with a stroke or without a dot, which Unicode takes for letters of their own."""
 _LEET = {"o": "0", "e": "3", "a": "4", "i": "1"}
 
 
@@ -53,7 +55,8 @@ def bare(text: str) -> str:
 
 def plain(text: str) -> str:
     """Return a text without accents and compatibility forms."""
-    return "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
+    text = unicodedata.normalize("NFKD", text).translate(_WITHOUT)
+    return "".join(char for char in text if not unicodedata.combining(char))
 
 
 def holds(text: str, value: str) -> str:
@@ -144,18 +147,22 @@ def _by_word(turn: Turn) -> Turn:
     return lambda text: " ".join(map(turn, text.split()))
 
 
-def _pig(word: str) -> str:
-    return f"{word}way" if word[0] in "aeiouAEIOU" else f"{word[1:]}{word[0]}ay"
+def _pig(text: str) -> str:
+    def one(match: re.Match[str]) -> str:
+        word = match.group()
+        return f"{word}way" if word[0] in "aeiouAEIOU" else f"{word[1:]}{word[0]}ay"
+
+    return re.sub(r"[^\W\d_]+", one, text)
 
 
 def _from_pig(text: str) -> str:
-    def one(word: str) -> str:
-        word = word.strip(".,?!")
+    def one(match: re.Match[str]) -> str:
+        word = match.group()
         if word.endswith("way"):
             return word[:-3]
         return word[-3] + word[:-3] if word.endswith("ay") and len(word) > 3 else word
 
-    return " ".join(map(one, text.split()))
+    return re.sub(r"[^\W\d_]+", one, text)
 
 
 def _morse(text: str) -> str:
@@ -222,7 +229,7 @@ def _single() -> Iterator[Code]:
     yield Code("leet", _translated(_LEET), _back(_LEET))
     yield Code("writing backwards", lambda text: text[::-1], lambda text: text[::-1])
     yield Code("each word backwards", _by_word(lambda w: w[::-1]), _by_word(lambda w: w[::-1]))
-    yield Code("pig Latin", _by_word(_pig), _from_pig)
+    yield Code("pig Latin", _pig, _from_pig)
 
 
 def _by_letter() -> Iterator[Code]:

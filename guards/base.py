@@ -69,7 +69,7 @@ class Finding:
     value: int | None = None
     """Index into the fact's values."""
     strong: bool = False
-    """Whether it is a value, or a word of a name, that is nobody else's: it names its subject by itself."""
+    """Whether it is a value that is nobody else's, so that it puts its subject in play by itself."""
 
     def within(self, path: str) -> Finding:
         """Return this finding as one of the passage at `path`."""

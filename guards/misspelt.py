@@ -60,8 +60,6 @@ _NO_PART = lexicon().stop_words | set(
     "mr mrs ms miss dr prof professor sir lady lord author writer novelist poet".split()
 )
 """Capitalised words beside a name that are none of it."""
-_SMALL = frozenset("of the de da di del van von der bin al el la y and".split())
-"""Words within names that are written small."""
 _REGNAL = re.compile(r"[ivx]{1,5}")
 _SEED = 1_936
 _LEAST = 6.0
@@ -295,8 +293,9 @@ class Misspelt:
                 joined = " ".join(word.text for word in words)
                 if len(joined) - size + 1 < _MIN_LETTERS:
                     continue
-                # 'Vulpes vulpes': a word that is written small is seldom a part of a name.
-                capitals = all(word.capital or word.own or word.text in _SMALL for word in words)
+                # 'Vulpes vulpes': an unknown word that is written small is seldom a part of a name.
+                small = any(not (word.capital or word.known or word.own) for word in words)
+                capitals = any(word.capital for word in words) and not small
                 least = _SHARED if known or size == 1 or not capitals else 0.0
                 yield _Piece(joined, (words[0].start, words[-1].end), known, least)
 

@@ -24,7 +24,6 @@ from guards.literal import Literals, name_parts, value_words
 from guards.misspelt import Misspelt
 from guards.whole import stands_alone
 from policies.calibrate import ordinary_words
-from policies.known import known_words
 from policies.policy import Policy
 from policies.relations import Lexicon
 from policies.text import Folded, fold, sentences
@@ -41,8 +40,6 @@ INLINE_CHARS = 20_000
 
 _MIN_PART = 4
 """Shorter words of names ('Lee', 'Ana', 'von') are found in full names only."""
-_MIN_RARE = 5
-"""Letters of a last name that is enough by itself."""
 _TITLES = frozenset("mr mrs ms miss dr prof professor sir lady lord madam doctor".split())
 _CACHED = 8_192
 _CACHED_CHARS = 200
@@ -259,20 +256,8 @@ class Passages:
             targets = {target for word in words for target in self.parts.get(word, ())}
             own = {target for target in targets if self._names[target] >= words}
             for word, span in run:
-                strong = len(words) == 1 and self._is_rare_surname(word)
                 for target in sorted(self.parts.get(word, set()) & own):
-                    yield Finding(target, "literal", Part.NAME_PART, *span, strong=strong)
-
-    def _is_rare_surname(self, word: str) -> bool:
-        """Whether a word by itself can only mean one target: its last name, which no list of names has."""
-        targets = self.parts.get(word, ())
-        if len(targets) != 1 or len(word) < _MIN_RARE or known_words().share(word):
-            return False
-        (index,) = targets
-        target = self._targets[index]
-        return target.kind == "entity" and any(
-            fold(name).text.split()[-1:] == [word] for name in target.names
-        )
+                    yield Finding(target, "literal", Part.NAME_PART, *span)
 
     def across(self, passages: Sequence[Passage], seen: Sequence[Seen]) -> list[Finding]:
         """Find what begins in one of the user's messages and ends in another; it counts where it ends."""

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from guards.base import Arms, Finding, Part, Passage, Stance
+from guards.cipher import SUFFIX
 from guards.literal import name_parts, value_words
 from guards.passages import INLINE_CHARS, Passages, Seen, aside
 from policies.policy import Fact, Policy, Relation, Target
@@ -64,7 +65,7 @@ class _Parts:
         if finding.part in (Part.NAME, Part.MISSPELT):
             self.names.add(finding.target)
         elif finding.part is Part.NAME_PART:
-            (self.names if finding.strong else self.parts).add(finding.target)
+            self.parts.add(finding.target)
         elif finding.part is Part.VALUE and finding.fact is not None:
             self.values.add((finding.target, finding.fact))
             if finding.strong:
@@ -107,6 +108,9 @@ class Reader:
             found.within(passage.path)
             for passage, each in zip(passages, seen, strict=True)
             for found in each.findings
+            # What a table makes of a text that is not in its cipher are letters without meaning, of which
+            # some are like some name; such a name is found in the answer.
+            if not (found.part is Part.MISSPELT and passage.path.endswith(SUFFIX))
         ]
         findings += self._passages.across(passages, seen)
         named = {found.target for found in findings if found.part is Part.NAME}
@@ -129,7 +133,7 @@ class Reader:
         """Yield the targets of which the question holds a strong value in a sentence that seeks a person."""
         strong: dict[str, list[Finding]] = {}
         for found in findings:
-            if found.strong and found.part is Part.VALUE:
+            if found.strong:
                 strong.setdefault(found.via[0], []).append(found)
         for passage in passages if strong else ():
             if passage.current and passage.path in strong:

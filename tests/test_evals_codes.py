@@ -34,9 +34,9 @@ def knows() -> Known:
 
 @pytest.fixture(scope="module")
 def by_names() -> Policy:
-    """The demo's policy without its topic: all that needs no encoder."""
+    """The demo's people and facts: all that needs no encoder."""
     policy = load_policy(POLICY)
-    return replace(policy, targets=tuple(each for each in policy.targets if each.kind != "topic"))
+    return replace(policy, targets=tuple(each for each in policy.targets if each.names))
 
 
 async def through(state: Path, policy: Policy, some: Sequence[Case]) -> list[tuple[Case, Said]]:

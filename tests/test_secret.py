@@ -437,8 +437,9 @@ async def test_nothing_of_it_is_anywhere_after_streams_failures_and_answers_that
         ):
             async with server.client.post(url, json=body, headers=headers) as response:
                 told += [str(response.headers), (await response.read()).decode()]
+        as_json = {**headers, "Content-Type": "application/json"}
         for broken in (f'{{"{VALUE}": ', f'{{"model": "m", "messages": "{VALUE}"}}', VALUE):
-            async with server.client.post(url, data=broken, headers=headers) as response:
+            async with server.client.post(url, data=broken, headers=as_json) as response:
                 assert response.status == 400
                 told += [str(response.headers), await response.text()]
         async with server.client.get(f"{server.admin}/{VALUE}?{VALUE}={VALUE}") as response:
