@@ -47,9 +47,9 @@ vllm-test: install ## a real vLLM as upstream, in an environment of its own: .ve
 bench: install ## what Lethe costs, beside a bare gateway and LiteLLM (in an environment of its own: .venv-bench)
 	$(BIN)/python -m bench.overhead --quick
 
-forgetting: install ## is every target found, and nothing else? On benchmark data: make forgetting DATA=folder
-	@test -n "$(DATA)" || { echo "Name the folder of benchmark data: make forgetting DATA=folder" >&2; exit 2; }
-	$(BIN)/python -m evals.forgetting "$(DATA)"
+forgetting: install ## is every target found, and nothing else? With benchmark data: make forgetting DATA=folder
+	@test -n "$(DATA)" || echo "Without benchmark data, the codes alone; all of it: make forgetting DATA=folder" >&2
+	$(BIN)/python -m evals.forgetting $(if $(DATA),"$(DATA)")
 
 image-check: install ## build the container image's stages without an engine, and try the result
 	$(BIN)/python -m deploy.check_image

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from guards.base import Channel, Passage, Stance
@@ -46,8 +46,18 @@ class Outcome:
         return self.recognised or self.changed
 
 
-async def ask(guard: Guard, question: str, answer: str, *, before: Sequence[Turn] = ()) -> Outcome:
-    """Return what becomes of an answer to a question, after the turns before it."""
+async def ask(
+    guard: Guard,
+    question: str,
+    answer: str,
+    *,
+    before: Sequence[Turn] = (),
+    cut: Callable[[str], Sequence[str]] | None = None,
+) -> Outcome:
+    """Return what becomes of an answer to a question, after the turns before it.
+
+    cut: the pieces in which the answer streams; without it, it comes whole.
+    """
     turns = [*before, Turn("user", question)]
     passages = [
         Passage(f"messages[{at}].content", turn.role, turn.text, at == len(turns) - 1)
@@ -55,8 +65,10 @@ async def ask(guard: Guard, question: str, answer: str, *, before: Sequence[Turn
     ]
     arms = await guard.read(passages)
     releaser = guard.releaser(arms, 1, structured=False, seed=lambda: _SEED, max_held_chars=_HELD)
-    releaser.feed(0, Channel.CONTENT, answer)
-    released = await releaser.settle()
+    released = []
+    for piece in [answer] if cut is None else cut(answer):
+        releaser.feed(0, Channel.CONTENT, piece)
+        released += await releaser.settle()
     releaser.close(0, "stop")
     released += await releaser.settle()
     return Outcome(arms.stance, answer, "".join(each.text for each in released))

@@ -1,4 +1,7 @@
-"""`make forgetting DATA=folder`: does it find what it must, and nothing else?  One table, one JSON object."""
+"""`make forgetting DATA=folder`: does it find what it must, and nothing else?  One table, one JSON object.
+
+Without a folder, the suites run that need none.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
-from evals import suite_authors, suite_facts, suite_followups, suite_replay
+from evals import suite_authors, suite_codes, suite_facts, suite_followups, suite_replay
 from evals.data import DataError
 from evals.report import Measure, as_object, table
 
@@ -24,20 +27,28 @@ SUITES: dict[str, Suite] = {
     "inverse": suite_facts.inverse,
     "replay": suite_replay.measure,
     "random": suite_authors.drawn,
+    "codes": suite_codes.measure,
 }
+WITHOUT_DATA = ("codes",)
+"""Those that need no benchmark data."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the suites and return the exit status: 1 where a bar is missed, 2 where data is missing."""
     parser = argparse.ArgumentParser(prog="evals.forgetting", description=__doc__)
-    parser.add_argument("data", type=Path, help="the folder of benchmark data")
-    parser.add_argument("--suites", default=",".join(SUITES), help=f"of {', '.join(SUITES)}")
+    parser.add_argument("data", type=Path, nargs="?", help="the folder of benchmark data")
+    parser.add_argument(
+        "--suites",
+        help=f"of {', '.join(SUITES)}; all, or without data {', '.join(WITHOUT_DATA)}, where none is named",
+    )
     chosen = parser.parse_args(arguments)
-    names = chosen.suites.split(",")
+    names = (SUITES if chosen.data else WITHOUT_DATA) if chosen.suites is None else chosen.suites.split(",")
     if unknown := [name for name in names if name not in SUITES]:
         parser.error(f"no suite is called {unknown[0]!r}; there are {', '.join(SUITES)}")
+    if chosen.data is None and (needy := [name for name in names if name not in WITHOUT_DATA]):
+        parser.error(f"the suite {needy[0]!r} needs the folder of benchmark data before --suites")
     try:
-        measures = asyncio.run(_measured(chosen.data, names))
+        measures = asyncio.run(_measured(chosen.data or Path(), list(names)))
     except DataError as error:
         print(error, file=sys.stderr)
         return 2

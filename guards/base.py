@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from guards.cipher import Cipher
 
 Close = Literal["stop", "length", "cancel"]
 """Why a channel ended: the upstream was done, its answer was cut, or the exchange is over."""
@@ -182,6 +185,8 @@ class Arms:
     masked: Mapping[str, str] = field(default_factory=dict)
     """History that the upstream gets without its sentences about a target: passage path to what is left.
     What it does not know of, no later turn can have it tell."""
+    ciphers: tuple[Cipher, ...] = ()
+    """Ciphers that the request defines itself: the answer is read in them, whole."""
 
     @property
     def cut(self) -> tuple[Finding, ...]:

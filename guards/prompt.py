@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from guards.base import Arms, Finding, Part, Passage, Stance
+from guards.cipher import SUFFIX
 from guards.literal import name_parts, value_words
 from guards.passages import INLINE_CHARS, Passages, Seen, aside
 from policies.policy import Fact, Policy, Relation, Target
@@ -107,6 +108,9 @@ class Reader:
             found.within(passage.path)
             for passage, each in zip(passages, seen, strict=True)
             for found in each.findings
+            # What a table makes of a text that is not in its cipher are letters without meaning, of which
+            # some are like some name; such a name is found in the answer.
+            if not (found.part is Part.MISSPELT and passage.path.endswith(SUFFIX))
         ]
         findings += self._passages.across(passages, seen)
         named = {found.target for found in findings if found.part is Part.NAME}
@@ -226,6 +230,9 @@ class Reader:
         works = target.kind == "entity" and any(target.facts[fact].of_works for fact in strong)
         if works and not self._names_somebody(turn, name_parts(target) | value_words(target)):
             return Stance.ARMED
+        # A word of the name and a value of the same target are nobody else's together.
+        if index in given.parts and values and target.kind == "entity":
+            return Stance.ARMED
         # A word of the name alone may be anybody's: the target's values must not come, more is not known.
         # A strong value is nobody else's, but whoever has it may well ask about something else.
         return Stance.WATCHED if strong or index in given.parts else Stance.CLEAR
@@ -236,11 +243,12 @@ class Reader:
         """Whether a question that gives values of a target seeks whose they are."""
         if index in turn.sought or any(turn.asks(target.facts[fact]) for fact in strong):
             return True
-        related = len(values) > 1 or any(turn.asks(target.facts[fact]) for fact in values)
-        if not related or not says(turn.folded, self._words.persons):
+        together = len(values) > 1
+        if not together and not any(turn.asks(target.facts[fact]) for fact in values):
             return False
-        # A common noun ('nurse') stands in any text: whose it is must be asked in one sentence with it.
-        return any(turn.seeks(target.facts[fact], self._words.persons) for fact in values)
+        if not says(turn.folded, self._words.persons):
+            return False
+        return any(turn.seeks(target.facts[fact], self._words.persons, alone=not together) for fact in values)
 
     def _about_fact(self, fact: Fact, turn: _Turn, *, value_given: bool) -> Stance:
         """Return the stance where the question names a fact's subject: its other facts must stay."""
@@ -347,12 +355,21 @@ class _Turn:
         """The relations of the lexicon that some sentence speaks of."""
         return [relation for sentence in self.sentences for relation in self._siblings.meant(sentence)]
 
-    def seeks(self, fact: Fact, persons: Sequence[str]) -> bool:
-        """Whether a person is sought beside a value; a value with a capital counts wherever it stands."""
+    def seeks(self, fact: Fact, persons: Sequence[str], *, alone: bool) -> bool:
+        """Whether a person is sought beside a value; a value with a capital counts wherever it stands.
+
+        A common noun ('nurse') stands in any text: whose it is must be asked in one sentence with it, and
+        where it is given `alone`, by its relation.
+        """
         nouns = [fold(value).text for value in fact.values if value.islower()]
         if len(nouns) < len(fact.values):
             return True
-        return any(says(text, persons) and any(noun in text for noun in nouns) for text in self.sentences)
+        return any(
+            says(text, persons)
+            and (not alone or says(text, fact.relation.cues))
+            and any(noun in text for noun in nouns)
+            for text in self.sentences
+        )
 
     def asks(self, fact: Fact) -> bool:
         """Whether a sentence holds a cue of the fact's relation and no word that means a sibling instead."""

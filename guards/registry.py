@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from guards.base import Arms, Compiled, Part, Passage, Plan, Stance, What
+from guards.cipher import SUFFIX, Deciphering, deciphered, told
 from guards.codecs import Codecs
 from guards.digits import Digits
 from guards.fact import Completion
@@ -140,11 +141,24 @@ class Guard:
     async def read(self, passages: Sequence[Passage], client: str = "") -> Arms:
         """Return what a request arms.  Raises `ScanError` where that cannot be found out."""
         if self._triggers is None:
-            return await self._reader.read(passages, client)
+            return await self._read(passages, client)
         # All else is looked for in what the upstream gets: a phrase within a name would hide the name.
         passages, cut = await self._triggers.cut_out(passages)
-        arms = await self._reader.read(passages, client)
+        arms = await self._read(passages, client)
         return replace(arms, findings=(*arms.findings, *cut)) if cut else arms
+
+    async def _read(self, passages: Sequence[Passage], client: str) -> Arms:
+        ciphers = told(passage.text for passage in passages)
+        if not ciphers:
+            return await self._reader.read(passages, client)
+        said = deciphered(passages, ciphers)
+        arms = await self._reader.read([*passages, *said], client)
+        # Which sentence of a cipher holds what cannot be told: all of it is taken out.
+        masked = {
+            path.removesuffix(SUFFIX): "" if path.endswith(SUFFIX) else left
+            for path, left in sorted(arms.masked.items(), key=lambda each: each[0].endswith(SUFFIX))
+        }
+        return replace(arms, masked=masked, ciphers=ciphers)
 
     def without_triggers(self, text: str) -> str:
         """Return a text of a request as the upstream may get it."""
@@ -197,11 +211,12 @@ class Guard:
             evidence = [Completion(*made) for _ in range(choices)]
         else:
             evidence = [Completion(*made)] * choices
+        read = (Deciphering(arms.ciphers, self._scans),) if arms.ciphers else ()
         return Releaser(
             self.policy,
             arms,
             evidence,
-            self._primed(passages),
+            [*self._primed(passages), *read],
             meaning=self._meaning,
             account=account,
             structured=structured,

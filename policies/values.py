@@ -26,6 +26,8 @@ MIN_GLUED = 8
 """Several words are also looked for with their spaces removed, from this many letters on: shorter ones ('Al
 Li') would be found inside ordinary words' neighbours."""
 _STRONG_FIGURES = 6
+_MIN_PLACE = 4
+"""Shorter places ('Ur') are words of other things too often to stand without their country."""
 _DIGIT = re.compile(r"\d")
 _QUOTED = re.compile(r"[\"“”„«‘'](.{3,})[\"“”»’']")
 _STREET = re.compile(
@@ -73,6 +75,8 @@ class Parsed:
         match self.type:
             case "name":
                 yield from _name_forms(self.value, relation)
+            case "text":
+                yield from _place_forms(self.value)
             case "date":
                 yield from (f" {form} " for date in self.dates for form in dates.forms(date))
             case "measure":
@@ -198,6 +202,13 @@ def _name_forms(value: str, relation: str) -> Iterator[str]:
     if people.is_persons(value, relation):
         yield from (fold(form).text for form in people.forms(value))
     yield from people.foreign_forms(bare)
+
+
+def _place_forms(value: str) -> Iterator[str]:
+    """Yield the place alone of one that is written with its country: 'Port Meridane, Orsund'."""
+    place, comma, country = value.partition(", ")
+    if comma and all(map(people.is_name, (place, country.strip()))) and len(place) >= _MIN_PLACE:
+        yield from spaced_and_glued(place)
 
 
 def spaced_and_glued(text: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -29,9 +30,9 @@ from policies.text import letter_offsets, letters
 from server.artefact import packed, unpacked
 from server.cli import main
 from server.sealed_entry import Unsuitable, entry
-from tests.fake_upstream import say
+from tests.fake_upstream import DONE, RESET, Choice, Reply, chunk, fail, raw, say
 from tests.guarding import CLEAR, answer, read
-from tests.lethe_process import running
+from tests.lethe_process import ASKED, running
 from tests.properties import check_bounded, check_cut_invariant, check_withholding, texts
 
 OPERATOR_KEY = "0123456789abcdef" * 2
@@ -337,10 +338,14 @@ def test_the_worth_of_a_value_is_a_number_and_grows_with_it(value: str) -> None:
 
 def pieces_in(text: str) -> list[str]:
     """Return what of the value is in a text: whole in some writing, or any eight letters and digits of it."""
-    writings = [VALUE, VALUE[::-1], json.dumps(VALUE)[1:-1], quote(VALUE, safe=""), VALUE.encode().hex()]
-    for shift in range(3):
-        coded = base64.b64encode(bytes(shift) + VALUE.encode()).decode()
-        writings.append(coded[-(-8 * shift // 6) : 8 * (shift + len(VALUE)) // 6])
+    writings = []
+    for value in (VALUE, VALUE[::-1]):
+        writings += [value, json.dumps(value)[1:-1], quote(value, safe=""), value.encode().hex()]
+        writings += ["".join(f"{form}{ord(char):{wide}}" for char in value)
+                     for form, wide in (("%", "02x"), ("\\u", "04x"))]  # fmt: skip
+        for shift in range(3):
+            coded = base64.b64encode(bytes(shift) + value.encode()).decode()
+            writings.append(coded[-(-8 * shift // 6) : 8 * (shift + len(value)) // 6])
     folded, shown = text.casefold(), letters(text)
     found = [writing for writing in writings if writing.casefold() in folded or letters(writing) in shown]
     runs = [*grams(PLAIN), *grams(PLAIN[::-1])]
@@ -354,7 +359,11 @@ def pieces_in(text: str) -> list[str]:
         "tq7 VX92-k",
         VALUE[::-1],
         base64.b64encode(f"ab{VALUE}".encode()).decode(),
+        base64.b64encode(VALUE[::-1].encode()).decode(),
         VALUE.encode().hex(),
+        "".join(f"%{byte:02X}" for byte in VALUE.encode()),
+        "".join(f"\\u{ord(char):04x}" for char in VALUE),
+        " ".join(VALUE[5:15]),
     ],
 )
 def test_the_search_itself_finds_it(text: str) -> None:
@@ -442,3 +451,62 @@ def test_words_found_together_do_not_depend_on_how_the_text_was_cut() -> None:
     secrets = Secrets(of(SPLIT))
     check_cut_invariant(secrets.open, [HALF, OTHER, SPLIT, "x9" * 40, "`z04Wb7q", "kk9LmP:"])
     check_withholding(secrets.open, [HALF, OTHER, SPLIT, "x9" * 40, "`z04Wb7q", "kk9LmP:"])
+
+
+def _scripted(request: dict[str, Any]) -> Reply:
+    """An upstream that brings the value wherever it can, in answers and in every kind of failure."""
+    asked = request["messages"][-1]["content"]
+    shown = {"error": {"message": f"no {VALUE} here", "code": VALUE, "param": VALUE[::-1]}}
+    said = f"It is {VALUE}, or {VALUE.upper()}, backwards {VALUE[::-1]}, at first {VALUE[:9]}."
+    replies = {
+        "fail": fail(500, json.dumps(shown).encode(), x_request_id=VALUE),
+        "refuse": fail(400, json.dumps(shown).encode(), x_ratelimit_reset=VALUE),
+        "garble": raw(b"data: {" + VALUE.encode() + b"\n\n"),
+        "break": raw(chunk({"content": f"It is {VALUE[:12]}"}), end=RESET),
+        "error": raw(chunk({"content": "It is "}), shown, DONE),
+        "call": say(
+            Choice("So: ", reasoning=said, tool_calls=[("open", json.dumps({"with": VALUE}))]), cut=5
+        ),
+    }
+    return replies.get(asked.split()[0].lower(), say(Choice(said, reasoning=said), cut=5))(request)
+
+
+async def test_nothing_of_it_is_anywhere_after_streams_failures_and_answers_that_bring_it(
+    tmp_path: Path,
+) -> None:
+    policy = f"lethe: 1\nname: p\ntargets:\n{entry('vault', VALUE).text()}"
+    asked = [
+        "Fail now",
+        "Refuse now",
+        "Garble it",
+        "Break off",
+        "Error it",
+        "Call it",
+        "Say it",
+        f"Is it {VALUE}?",
+    ]
+    asked += [VALUE[::-1], f"Call it {VALUE[3:12]}", base64.b64encode(VALUE.encode()).decode()]
+    told: list[str] = []
+    async with running(tmp_path, _scripted, policy=policy) as server:
+        url, headers = f"{server.api}/chat/completions", {"X-Request-Id": VALUE, "User-Agent": VALUE}
+        for body in (
+            {**ASKED, "messages": [{"role": "user", "content": text}], "stream": streaming, "user": VALUE}
+            for text in asked
+            for streaming in (False, True)
+        ):
+            async with server.client.post(url, json=body, headers=headers) as response:
+                told += [str(response.headers), (await response.read()).decode()]
+        as_json = {**headers, "Content-Type": "application/json"}
+        for broken in (f'{{"{VALUE}": ', f'{{"model": "m", "messages": "{VALUE}"}}', VALUE):
+            async with server.client.post(url, data=broken, headers=as_json) as response:
+                assert response.status == 400
+                told += [str(response.headers), await response.text()]
+        async with server.client.get(f"{server.admin}/{VALUE}?{VALUE}={VALUE}") as response:
+            told.append(await response.text())
+        told += [str(await server.ready()), *await server.metrics()]
+        server.process.send_signal(signal.SIGTERM)
+        assert await server.stopped() == 0
+        told += server.heard
+    assert len(server.upstream.requests) == 2 * len(asked)
+    told += written(tmp_path)
+    assert [pieces_in(each) for each in told if pieces_in(each)] == []

@@ -77,19 +77,25 @@ class Run:
 class Asker:
     """A client of one server."""
 
-    def __init__(self, session: aiohttp.ClientSession, base_url: str, model: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, base_url: str, model: str, *, max_tokens: int | None = 64
+    ) -> None:
         self._session = session
         self._url = f"{base_url}/chat/completions"
         self._model = model
+        self._limits = {} if max_tokens is None else {"max_tokens": max_tokens}
 
-    async def ask(self, text: str, *, streaming: bool) -> Said:
-        """Ask one question at temperature 0.  Raises where the answer is not a 200."""
+    async def ask(self, text: str, *, streaming: bool, model: str | None = None) -> Said:
+        """Ask one question at temperature 0.  Raises where the answer is not a 200.
+
+        model: another one than the client's own.
+        """
         body = {
-            "model": self._model,
+            "model": model or self._model,
             "messages": [{"role": "user", "content": text}],
             "temperature": 0,
-            "max_tokens": 64,
             "stream": streaming,
+            **self._limits,
         }
         async with self._session.post(self._url, json=body) as response:
             raw = await response.text()

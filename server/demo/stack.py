@@ -125,14 +125,20 @@ def model() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def upstream_and_encoder(upstream: str | None) -> Iterator[str]:
-    """Serve the demo model unless there is an `upstream`, and begin once this machine's encoder is there too.
+def prepared() -> Iterator[Child]:
+    """Make this machine's encoder, if it is not there, while the context lasts; `wait` says that it is.
 
-    The encoder is made in a process of its own: one that is made in a thread of this one could not be ended
-    before it is done.
+    In a process of its own: one that is made in a thread of this one could not be ended before it is done.
     """
+    with process(["prepare"]) as encoder:
+        yield encoder
+
+
+@contextlib.contextmanager
+def upstream_and_encoder(upstream: str | None) -> Iterator[str]:
+    """Serve the demo model unless there is an `upstream`; begin once this machine's encoder is there too."""
     with (
-        process(["prepare"]) as encoder,
+        prepared() as encoder,
         model() if upstream is None else contextlib.nullcontext(upstream) as url,
     ):
         encoder.wait()
