@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
-from evals import suite_authors, suite_facts, suite_followups, suite_replay
+from evals import scale, suite_authors, suite_facts, suite_followups, suite_replay
 from evals.data import DataError
 from evals.report import Measure, as_object, table
 
@@ -24,6 +24,7 @@ SUITES: dict[str, Suite] = {
     "inverse": suite_facts.inverse,
     "replay": suite_replay.measure,
     "random": suite_authors.drawn,
+    "scale": scale.measure,
 }
 
 
