@@ -12,11 +12,12 @@ import numpy as np
 
 from guards.encoder import OnnxEncoder, Vectors
 
-_CHUNK = 10_000
+_CHUNK = 4_950
+"""What the made-up authors of a thousand targets have, so that ten thousand begin with what is known."""
 
 
 class Encodings:
-    """Encodes texts in chunks of ten thousand, each kept: a run that is cut short goes on later."""
+    """Encodes texts in chunks, each kept: a run that is cut short goes on later."""
 
     def __init__(self, encoder: OnnxEncoder, folder: Path | None, step: Callable[[str], None]) -> None:
         """folder: where vectors are kept; None keeps none.  step: told how far it is."""

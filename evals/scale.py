@@ -7,8 +7,8 @@ thresholds that half a percent of the kept questions exceed: the largest cosine 
 that serves.  A question counts as found where its own target's score is above the threshold.
 
 Made-up targets are topics: nothing raises their thresholds, so that what they touch by mistake is no less
-than it would be for authors.  Beyond ten thousand, their vectors are made from those of the first ten
-thousand (`evals.crowd.imagined`).
+than it would be for authors.  Beyond ten thousand (--encoded) their vectors are made from those
+of the first (`evals.crowd.imagined`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _BAR = 4 * 0.13
 """Four times what the largest cosine finds with 1,000 targets in the feasibility study."""
 _OWN = 10
 _ENCODED = 9_990
-"""Made-up authors whose examples are encoded; those of a larger crowd are made from theirs."""
+"""Made-up authors whose examples are encoded unless said otherwise; a larger crowd is made from theirs."""
 _DRAWS = 3
 _SEED = 2_412
 
@@ -97,7 +97,10 @@ class _Unreviewed(Meaning):
 class Bench:
     """Everything that is asked, encoded once, and the ways to score it."""
 
-    def __init__(self, folder: Path, encodings: Encoder, retain: Retain, step: Step) -> None:
+    def __init__(
+        self, folder: Path, encodings: Encoder, retain: Retain, step: Step, encoded: int = _ENCODED
+    ) -> None:
+        """encoded: made-up authors whose examples are encoded; more are made from theirs."""
         forget = authors(folder, "tofu/forget.jsonl")
         kept = authors(folder, "tofu/retain.jsonl", "tofu/retain_paraphrases.jsonl")
         self._everyone = [author for author in (*forget, *kept) if author.name]
@@ -105,19 +108,23 @@ class Bench:
         step(f"encoding {len(texts):,} questions")
         self._known = dict(zip(texts, encodings.encode(texts), strict=True))
         self._encodings, self._retain, self._step = encodings, retain, step
+        self._encoded = encoded
         self._people: Sequence[MadeUp] = ()
         self._vectors = np.empty((0, encodings.dim), np.float32)
 
-    def among(self, size: int) -> Point:
-        """Return what is found with `size` targets; sizes should rise, so that nothing is encoded twice."""
+    def among(self, size: int, draws: int = _DRAWS) -> Point:
+        """Return what is found with `size` targets; sizes should rise, so that nothing is encoded twice.
+
+        draws: how often ten authors are drawn out of all of them.
+        """
         if len(self._people) < size - _OWN:
             self._gather(size - _OWN)
-        points = [self._drawn(size, number) for number in range(_DRAWS)]
+        points = [self._drawn(size, number) for number in range(draws)]
         fields = [asdict(point) for point in points]
         return Point(size, *(sum(each[name] for each in fields) for name in list(fields[0])[1:]))
 
     def _gather(self, count: int) -> None:
-        people = crowd(min(count, _ENCODED))
+        people = crowd(min(count, self._encoded))
         self._step(f"encoding {EXAMPLES * len(people):,} questions about made-up authors")
         vectors = self._encodings.encode([text for each in people for text in each.like])
         if count > len(people):
@@ -127,7 +134,7 @@ class Bench:
         self._people, self._vectors = people, vectors
 
     def _drawn(self, size: int, number: int) -> Point:
-        self._step(f"{size:,} targets, draw {number + 1} of {_DRAWS}")
+        self._step(f"{size:,} targets, draw {number + 1}")
         own = random.Random(_SEED + number).sample(self._everyone, _OWN)
         asked = [(at, text) for at, each in enumerate(own) for text in _questions(each, EXAMPLES)]
         kept = [text for each in self._everyone if each not in own for text in _questions(each, 0)]
@@ -207,18 +214,27 @@ def _plain(
     return int((own > _allowing(largest)).sum())
 
 
-def measured(folder: Path, sizes: Sequence[int], state: Path, cache: Path | None, step: Step) -> list[Point]:
-    """Return a point for each number of targets, of ten at least, in their order."""
+def measured(
+    folder: Path,
+    sizes: Sequence[int],
+    state: Path,
+    step: Step,
+    *,
+    cache: Path | None = None,
+    encoded: int = _ENCODED,
+    draws: int = _DRAWS,
+) -> list[Point]:
+    """Return a point for each number of targets, of ten at least, in their order; the rest as for `Bench`."""
     step("loading the encoder")
     encoder = load_encoder(state)
-    bench = Bench(folder, Encodings(encoder, cache, step), Retain.load(encoder, state), step)
-    return [bench.among(size) for size in sorted(sizes)]
+    bench = Bench(folder, Encodings(encoder, cache, step), Retain.load(encoder, state), step, encoded)
+    return [bench.among(size, draws) for size in sorted(sizes)]
 
 
 async def measure(folder: Path, step: Step) -> AsyncIterator[Measure]:
     """Measure up to a thousand targets, which takes a few minutes."""
     try:
-        points = measured(folder, SIZES, state_folder(), None, step)
+        points = measured(folder, SIZES, state_folder(), step)
     except EncoderUnavailable as error:
         raise DataError(f"meaning cannot be measured: {error}") from None
     for point in points:
@@ -277,12 +293,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--targets", default=",".join(map(str, SIZES)), help="numbers of targets, as 10,1000")
     parser.add_argument("--cache", type=Path, help="a folder to keep encodings in")
     parser.add_argument("--state", type=Path, default=state_folder(), help="where the encoder's export lies")
+    parser.add_argument(
+        "--encoded", type=int, default=_ENCODED, help="made-up authors to encode; more are made from theirs"
+    )
+    parser.add_argument("--draws", type=int, default=_DRAWS, help="how often ten authors are drawn")
     parser.add_argument("--picture", type=Path, help="an SVG file to draw")
     chosen = parser.parse_args(arguments)
     try:
         sizes = [int(size) for size in chosen.targets.split(",")]
     except ValueError:
         sizes = []
+    if chosen.draws < 1:
+        parser.error(f"--draws: {chosen.draws}; one at least")
+    if chosen.encoded < 200:
+        parser.error(f"--encoded: {chosen.encoded}; fewer than 200 do not have every wording often enough")
     if not sizes or min(sizes) < _OWN:
         parser.error(f"--targets: {chosen.targets!r}; numbers of {_OWN} and more, such as 10,100,1000")
     began = time.monotonic()
@@ -291,7 +315,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{time.monotonic() - began:6.1f} s  {what}", file=sys.stderr, flush=True)
 
     try:
-        points = measured(chosen.data, sizes, chosen.state, chosen.cache, step)
+        points = measured(chosen.data, sizes, chosen.state, step, cache=chosen.cache, encoded=chosen.encoded)
     except (DataError, EncoderUnavailable) as error:
         print(error, file=sys.stderr)
         return 2

@@ -15,7 +15,7 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 } .title { font-weight: 6
 @media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .a { stroke: #58a6ff } .dot.a { fill: #58a6ff }
 .c { stroke: #ffa657 } .dot.c { fill: #ffa657 } .d { stroke: #56d364 } .dot.d { fill: #56d364 } }
 """
-_WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 760, 400, 60, 40, 560, 340
+_WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 860, 400, 60, 52, 560, 340
 _KINDS = "abcd"
 
 

@@ -108,7 +108,8 @@ def _row(figure: Figure) -> tuple[str, ...]:
 
 
 def _targets(found: Calibration) -> Iterator[str]:
-    listed = sorted(found.targets, key=_least)
+    told = [each for each in found.targets if each.recall or any(map(_hits, each.false_positives.values()))]
+    listed = sorted(told, key=_least)
     columns = list(dict.fromkeys(on for each in listed for on in each.recall))
     if not columns:
         yield "no target has anything whose recall can be measured: names of five letters, or `like`"
@@ -124,6 +125,10 @@ def _targets(found: Calibration) -> Iterator[str]:
 
 def _least(target: TargetFigures) -> float:
     return min((rate.share for rate in target.recall.values() if rate.trials), default=2.0)
+
+
+def _hits(rate: Rate) -> int:
+    return rate.hits
 
 
 def _wrong(rates: dict[str, Rate]) -> str:

@@ -104,15 +104,17 @@ def test_every_sentence_is_held_out_once_and_whoever_it_is_about_is_held_out_who
 
 
 def test_a_sentence_is_judged_by_thresholds_that_it_did_not_set(words: Retain) -> None:
-    # Calibrated with them, only as many as the policy's rate allows could fire: three at 0.002.
-    odd = [f"zeppelin moorings number {number} of the zeppelin yard" for number in range(40)]
+    # They are about one subject and so held out together; had they calibrated, three of them could fire.
+    odd = [f"Zeppelin Moorings number {number} of the zeppelin yard" for number in range(40)]
     corpus = Retain.load(HashingEncoder(), None, [*words.sentences, *odd])
     like = "zeppelin moorings, a zeppelin yard, the yard of the zeppelin moorings"
     text = f"lethe: 1\nname: n\ntargets:\n  - {{id: z, kind: topic, like: [{like}]}}\n"
     apart = calibration(policy(text), HashingEncoder(), corpus, Steps())
-    assert figure(apart, "meaning", "sentences held out").trials == len(corpus.sentences)
-    held_out = {near.which for near in apart.targets[0].near if near.what == "sentence"}
-    assert held_out and all("zeppelin" in sentence for sentence in held_out)
+    rate = figure(apart, "meaning", "sentences held out")
+    assert rate.trials == len(corpus.sentences) and rate.hits >= 40
+    assert next(each for each in apart.figures if each.on == "sentences held out").broken
+    held_out = [near for near in apart.targets[0].near if near.what == "sentence"]
+    assert held_out and all("zeppelin" in near.which and near.touched for near in held_out)
 
 
 def test_an_example_is_looked_for_by_a_policy_that_has_never_seen_it(found: Calibration) -> None:
