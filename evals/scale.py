@@ -315,7 +315,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{time.monotonic() - began:6.1f} s  {what}", file=sys.stderr, flush=True)
 
     try:
-        points = measured(chosen.data, sizes, chosen.state, step, cache=chosen.cache, encoded=chosen.encoded)
+        points = measured(
+            chosen.data,
+            sizes,
+            chosen.state,
+            step,
+            cache=chosen.cache,
+            encoded=chosen.encoded,
+            draws=chosen.draws,
+        )
     except (DataError, EncoderUnavailable) as error:
         print(error, file=sys.stderr)
         return 2

@@ -204,11 +204,8 @@ def test_imagined_authors_are_as_alike_as_made_up_ones_and_all_different() -> No
     assert within(made) == pytest.approx(within(vectors), abs=0.1)
 
 
-def test_points_count_what_was_asked_and_more_targets_are_no_easier(
-    bench: scale.Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scale, "_DRAWS", 2)
-    few, many = bench.among(10), bench.among(60)
+def test_points_count_what_was_asked_and_more_targets_are_no_easier(bench: scale.Bench) -> None:
+    few, many = bench.among(10, 2), bench.among(60, 2)
     assert few.asked == many.asked == 2 * 10 * 15 * 2
     assert few.kept == many.kept == 2 * 4 * 20 * 2
     assert few.plain >= many.plain and few.shipped <= few.asked
@@ -260,10 +257,13 @@ def test_texts_that_were_encoded_before_are_read_and_not_encoded(tmp_path: Path)
     assert encoder.seen == 4
 
 
-@pytest.mark.parametrize("sizes", ["", "5", "ten"])
-def test_a_number_of_targets_that_cannot_be_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], sizes: str
+@pytest.mark.parametrize(
+    ("option", "given"),
+    [("--targets", ""), ("--targets", "5"), ("--targets", "ten"), ("--draws", "0"), ("--encoded", "20")],
+)
+def test_a_number_that_cannot_be_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, given: str
 ) -> None:
     with pytest.raises(SystemExit) as left:
-        scale.main([str(tmp_path), "--targets", sizes])
-    assert left.value.code == 2 and "--targets" in capsys.readouterr().err
+        scale.main([str(tmp_path), option, given])
+    assert left.value.code == 2 and f"{option}: " in capsys.readouterr().err
