@@ -1,7 +1,8 @@
 """Made-up authors by the thousand, so that what finds ten targets can be measured among many.
 
 Each is asked about in five questions, as an operator would write them down: other names, places and titles in
-the same few wordings, which is what makes a crowd hard.  Nothing here is of the benchmark.
+the same few wordings, which is what makes a crowd hard.  Nothing here is of the benchmark,
+but for what `renamed` is given.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evals.authors import Author
 from guards.encoder import Vectors
 from policies.known import natural_names
 
@@ -93,6 +95,23 @@ def crowd(count: int) -> list[MadeUp]:
     return [_made_up(name, draw) for name in natural_names(count, _SEED)]
 
 
+def renamed(authors: Sequence[Author], count: int) -> list[MadeUp]:
+    """Return so many authors of whom is asked what is asked of the benchmark's, under other names.
+
+    A harder crowd: every question that a target's policy is written from, and every fourth of those that are
+    kept, stands in it about somebody else.
+    """
+    draw = random.Random(_SEED)
+    made: list[MadeUp] = []
+    asked = [(each.name, row["question"]) for each in authors for row in each.given]
+    asked = [(name, question) for name, question in asked if name in question]
+    for name in natural_names(count, _SEED):
+        chosen = draw.sample(range(len(asked)), EXAMPLES)
+        like = tuple(asked[place][1].replace(asked[place][0], name) for place in chosen)
+        made.append(MadeUp(name, tuple(chosen), like))
+    return made
+
+
 def _made_up(name: str, draw: random.Random) -> MadeUp:
     wordings = tuple(draw.sample(range(len(_TEMPLATES)), EXAMPLES))
     return MadeUp(name, wordings, tuple(_questions(name, wordings, draw)))
@@ -116,19 +135,22 @@ def imagined(people: Sequence[MadeUp], vectors: Vectors, count: int) -> tuple[li
     """
     rng = np.random.default_rng(_SEED)
     wordings = np.array([each.wordings for each in people]).ravel()
-    means = np.stack([vectors[wordings == wording].mean(axis=0) for wording in range(len(_TEMPLATES))])
+    known = np.unique(wordings)
+    means = np.zeros((int(known.max()) + 1, vectors.shape[1]), np.float32)
+    for wording in known:
+        means[wording] = vectors[wordings == wording].mean(axis=0)
     left = vectors - means[wordings]
     authors = left.reshape(len(people), EXAMPLES, -1).mean(axis=1)
     rest = left - np.repeat(authors, EXAMPLES, axis=0)
-    listed = [np.flatnonzero(wordings == wording) for wording in range(len(_TEMPLATES))]
+    listed = {wording: np.flatnonzero(wordings == wording) for wording in known.tolist()}
     made = np.empty((EXAMPLES * count, vectors.shape[1]), np.float32)
     nobodies: list[MadeUp] = []
     for number in range(count):
         one, other = rng.integers(len(people), size=2)
         # Two that have nothing to do with each other add up to as much as one.
         author = (authors[one] + authors[other]) / np.sqrt(2)
-        chosen = rng.permutation(len(_TEMPLATES))[:EXAMPLES]
-        rests = [rest[rng.choice(listed[wording])] for wording in chosen]
+        chosen = rng.permutation(known)[:EXAMPLES]
+        rests = [rest[rng.choice(listed[wording])] for wording in chosen.tolist()]
         made[EXAMPLES * number : EXAMPLES * (number + 1)] = means[chosen] + author + np.stack(rests)
         like = tuple(f"imagined {number} {place}" for place in range(EXAMPLES))
         nobodies.append(MadeUp(f"imagined {number}", tuple(chosen.tolist()), like))

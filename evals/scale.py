@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evals.authors import Author, authors
-from evals.crowd import EXAMPLES, MadeUp, crowd, imagined
+from evals.crowd import EXAMPLES, MadeUp, crowd, imagined, renamed
 from evals.data import DataError
 from evals.encodings import Encodings
 from evals.report import Measure
@@ -98,9 +98,19 @@ class Bench:
     """Everything that is asked, encoded once, and the ways to score it."""
 
     def __init__(
-        self, folder: Path, encodings: Encoder, retain: Retain, step: Step, encoded: int = _ENCODED
+        self,
+        folder: Path,
+        encodings: Encoder,
+        retain: Retain,
+        step: Step,
+        encoded: int = _ENCODED,
+        *,
+        harder: bool = False,
     ) -> None:
-        """encoded: made-up authors whose examples are encoded; more are made from theirs."""
+        """encoded: made-up authors whose examples are encoded; more are made from theirs.
+
+        harder: whether the made-up authors are asked about as the benchmark's are (`evals.crowd.renamed`).
+        """
         forget = authors(folder, "tofu/forget.jsonl")
         kept = authors(folder, "tofu/retain.jsonl", "tofu/retain_paraphrases.jsonl")
         self._everyone = [author for author in (*forget, *kept) if author.name]
@@ -108,7 +118,7 @@ class Bench:
         step(f"encoding {len(texts):,} questions")
         self._known = dict(zip(texts, encodings.encode(texts), strict=True))
         self._encodings, self._retain, self._step = encodings, retain, step
-        self._encoded = encoded
+        self._encoded, self._harder = encoded, harder
         self._people: Sequence[MadeUp] = ()
         self._vectors = np.empty((0, encodings.dim), np.float32)
 
@@ -124,7 +134,8 @@ class Bench:
         return Point(size, *(sum(each[name] for each in fields) for name in list(fields[0])[1:]))
 
     def _gather(self, count: int) -> None:
-        people = crowd(min(count, self._encoded))
+        some = min(count, self._encoded)
+        people = renamed(self._everyone, some) if self._harder else crowd(some)
         self._step(f"encoding {EXAMPLES * len(people):,} questions about made-up authors")
         vectors = self._encodings.encode([text for each in people for text in each.like])
         if count > len(people):
@@ -223,12 +234,18 @@ def measured(
     cache: Path | None = None,
     encoded: int = _ENCODED,
     draws: int = _DRAWS,
+    harder: bool = False,
 ) -> list[Point]:
     """Return a point for each number of targets, of ten at least, in their order; the rest as for `Bench`."""
     step("loading the encoder")
     encoder = load_encoder(state)
-    bench = Bench(folder, Encodings(encoder, cache, step), Retain.load(encoder, state), step, encoded)
-    return [bench.among(size, draws) for size in sorted(sizes)]
+    encodings, retain = Encodings(encoder, cache, step), Retain.load(encoder, state)
+    bench = Bench(folder, encodings, retain, step, encoded, harder=harder)
+    points: list[Point] = []
+    for size in sorted(sizes):
+        points.append(bench.among(size, draws))
+        step(f"{size:,} targets: {points[-1].shipped} of {points[-1].asked} found")
+    return points
 
 
 async def measure(folder: Path, step: Step) -> AsyncIterator[Measure]:
@@ -297,6 +314,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--encoded", type=int, default=_ENCODED, help="made-up authors to encode; more are made from theirs"
     )
     parser.add_argument("--draws", type=int, default=_DRAWS, help="how often ten authors are drawn")
+    parser.add_argument(
+        "--harder", action="store_true", help="a crowd that is asked about as the benchmark's authors are"
+    )
     parser.add_argument("--picture", type=Path, help="an SVG file to draw")
     chosen = parser.parse_args(arguments)
     try:
@@ -323,6 +343,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cache=chosen.cache,
             encoded=chosen.encoded,
             draws=chosen.draws,
+            harder=chosen.harder,
         )
     except (DataError, EncoderUnavailable) as error:
         print(error, file=sys.stderr)

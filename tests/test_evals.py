@@ -14,7 +14,7 @@ import guards.meaning
 from evals import scale
 from evals.asking import Turn, ask
 from evals.authors import Author, authors, facts, policy
-from evals.crowd import EXAMPLES, crowd, imagined
+from evals.crowd import EXAMPLES, crowd, imagined, renamed
 from evals.data import DataError, rows
 from evals.encodings import Encodings
 from evals.forgetting import SUITES, main
@@ -202,6 +202,14 @@ def test_imagined_authors_are_as_alike_as_made_up_ones_and_all_different() -> No
         return float(np.mean([(each @ each.T).mean() for each in grouped]))
 
     assert within(made) == pytest.approx(within(vectors), abs=0.1)
+
+
+def test_a_harder_crowd_is_asked_what_the_benchmarks_authors_are_asked(bench: scale.Bench) -> None:
+    asked = {row["question"].replace(each.name, "?") for each in bench._everyone for row in each.given}
+    names = [each.name for each in bench._everyone]
+    for nobody in renamed(bench._everyone, 30):
+        assert {text.replace(nobody.name, "?") for text in nobody.like} <= asked
+        assert not any(name in text for name in names for text in nobody.like)
 
 
 def test_points_count_what_was_asked_and_more_targets_are_no_easier(bench: scale.Bench) -> None:
