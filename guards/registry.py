@@ -106,6 +106,10 @@ class Guard:
         """Texts given to the encoder so far."""
         return 0 if self._meaning is None else self._meaning.encoded
 
+    def drift(self) -> tuple[int, ...] | None:
+        """Return what `Drift.take` does, or None where nothing is judged by meaning."""
+        return None if self._meaning is None else self._meaning.drift.take()
+
     @property
     def needs_encoder(self) -> bool:
         """Whether it finds targets by meaning: once unpickled it must then be given an encoder."""

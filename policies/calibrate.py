@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -74,6 +75,27 @@ def raise_thresholds(threshold: float, floors: Scores) -> Scores:
     floors: [targets], the highest score among what must pass that target; -inf where nothing is named.
     """
     return np.maximum(floors, threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many of so many, with what that says of the true share."""
+
+    hits: int
+    trials: int
+
+    @property
+    def share(self) -> float:
+        """Hits of trials, in [0, 1]; 0 where nothing was tried."""
+        return self.hits / self.trials if self.trials else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The two-sided Clopper-Pearson interval of 95 %; all of [0, 1] where nothing was tried."""
+        return interval(self.hits, self.trials)
+
+    def __add__(self, other: Rate) -> Rate:
+        return Rate(self.hits + other.hits, self.trials + other.trials)
 
 
 def upper_bound(hits: int, trials: int, confidence: float = 0.95) -> float:

@@ -7,18 +7,17 @@ is shown only with `LETHE_TRACEBACK=1`, since it may quote a policy.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from server.cli_options import FromSettings, Whole, flag
+from server.cli_calibrate import calibrate
+from server.cli_options import ENCODER, STATE, FromSettings, Whole, flag, progress, usable_state
 from server.wording import counted, forgetting
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def serve(**given: Any) -> None:
     from server.start import serve as serve_until_stopped
 
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
-    _state(settings.state)
+    usable_state(settings.state)
     if settings.encoder is not None:
         _require_encoder(settings.state, settings.encoder)
     if settings.upstream == DEMO:
@@ -64,25 +63,6 @@ def serve(**given: Any) -> None:
         load_policy(settings.policy)
     _announce_export(settings.policy, settings.state)
     sys.exit(serve_until_stopped(settings))
-
-
-def _state(given: Path | None) -> Path:
-    """Return the state folder, which can be used, or leave with a sentence and status 2."""
-    from server.settings import state_folder
-
-    folder = given or state_folder()
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not nearest.is_dir():
-        raise click.ClickException(f"--state: {nearest} is a file; name a folder, which is made where needed")
-    try:
-        # Whether something can be written is known once it has been.
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            pass
-    except OSError:
-        message = f"--state: nothing can be written in {folder}; name a folder of your own"
-        raise click.ClickException(message) from None
-    return folder
 
 
 def _require_encoder(state: Path, encoder: str) -> None:
@@ -116,38 +96,11 @@ def _announce_export(policy: Path, state: Path) -> None:
             click.echo(f"lethe: {ANNOUNCEMENT}", err=True)
 
 
-@contextmanager
-def _progress() -> Iterator[None]:
-    """Say on stderr what takes long, such as the one export of the encoder."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("lethe: %(message)s"))
-    log = logging.getLogger("lethe")
-    before = log.level, log.propagate
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.level, log.propagate = before
-
-
-_STATE = click.option(
-    "--state", type=_FILE, envvar="LETHE_STATE", help="Folder for what is compiled. [env: LETHE_STATE]"
-)
-_ENCODER = click.option(
-    "--encoder",
-    envvar="LETHE_ENCODER",
-    help="Encoder for meaning, a folder or a name, as for `serve`. [env: LETHE_ENCODER]",
-)
-
-
 @lethe.command()
 @click.argument("file", type=_FILE)
 @click.option("--no-meaning", is_flag=True, help="Check the file alone: load no encoder, compile no example.")
-@_STATE
-@_ENCODER
+@STATE
+@ENCODER
 def check(file: Path, no_meaning: bool, state: Path | None, encoder: str | None) -> None:
     """Say whether a policy file can be used and passes its own tests, or what is wrong, a line each."""
     from policies.loader import load_policy
@@ -169,8 +122,8 @@ def _pass_its_tests(policy: Policy, file: Path, state: Path | None, encoder: str
     from server.compiling import compile_meaning
     from server.policy_tests import failed_tests, lines
 
-    with _progress():
-        guard = Guard(policy, compile_meaning(policy, _state(state), encoder))
+    with progress():
+        guard = Guard(policy, compile_meaning(policy, usable_state(state), encoder))
     try:
         failed = failed_tests(guard, file)
     finally:
@@ -184,8 +137,8 @@ def _pass_its_tests(policy: Policy, file: Path, state: Path | None, encoder: str
 @lethe.command()
 @click.argument("file", type=_FILE)
 @click.argument("prompt")
-@_STATE
-@_ENCODER
+@STATE
+@ENCODER
 def explain(file: Path, prompt: str, state: Path | None, encoder: str | None) -> None:
     """Show what a prompt arms: targets, scans, places and scores, and the plan that follows.
 
@@ -193,15 +146,18 @@ def explain(file: Path, prompt: str, state: Path | None, encoder: str | None) ->
     """
     from server.explain import explain as explained
 
-    with _progress():
-        lines = explained(file, prompt, _state(state), encoder)
+    with progress():
+        lines = explained(file, prompt, usable_state(state), encoder)
     for line in lines:
         click.echo(line)
 
 
+lethe.add_command(calibrate)
+
+
 @lethe.command()
-@_STATE
-@_ENCODER
+@STATE
+@ENCODER
 def prepare(state: Path | None, encoder: str | None) -> None:
     """Export the encoder now, so that the first start need not.
 
@@ -211,8 +167,8 @@ def prepare(state: Path | None, encoder: str | None) -> None:
     from guards.encoder import load_encoder
     from guards.retain import Retain
 
-    with _progress():
-        folder = _state(state)
+    with progress():
+        folder = usable_state(state)
         Retain.load(load_encoder(folder, encoder), folder)
     click.echo(f"{folder}: the encoder is ready")
 

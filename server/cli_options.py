@@ -1,12 +1,26 @@
-"""Commands whose options are settings, and groups that tell their commands in full."""
+"""What commands share: options, folders and progress; commands whose options are settings."""
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import click
+
+FILE = click.Path(path_type=Path)
+STATE = click.option(
+    "--state", type=FILE, envvar="LETHE_STATE", help="Folder for what is compiled. [env: LETHE_STATE]"
+)
+ENCODER = click.option(
+    "--encoder",
+    envvar="LETHE_ENCODER",
+    help="Encoder for meaning, a folder or a name, as for `serve`. [env: LETHE_ENCODER]",
+)
 
 
 class Whole(click.Group):
@@ -74,3 +88,39 @@ def flag(name: str) -> str:
 def _metavar(kind: Any) -> str:
     known = {int: "INTEGER", float: "SECONDS", bool: "true|false", Path: "PATH", Path | None: "PATH"}
     return known.get(kind, "TEXT")
+
+
+def usable_state(given: Path | None) -> Path:
+    """Return the state folder, which can be used, or leave with a sentence and status 2."""
+    from server.settings import state_folder
+
+    folder = given or state_folder()
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise click.ClickException(f"--state: {nearest} is a file; name a folder, which is made where needed")
+    try:
+        # Whether something can be written is known once it has been.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError:
+        message = f"--state: nothing can be written in {folder}; name a folder of your own"
+        raise click.ClickException(message) from None
+    return folder
+
+
+@contextmanager
+def progress() -> Iterator[None]:
+    """Say on stderr what takes long, such as the one export of the encoder."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("lethe: %(message)s"))
+    log = logging.getLogger("lethe")
+    before = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.level, log.propagate = before

@@ -201,7 +201,7 @@ class _Bench:
 
     def _make(self, policy: Policy, said: Said) -> None:
         if policy.uses_meaning:
-            _refuse_rate(policy, said["file"])
+            refuse_rate(policy, said["file"])
         known = self._meaning if policy.uses_meaning else None
         carried = None if known is None else known.carried(policy)
         whole = not policy.uses_meaning or (known is not None and known.serves(policy))
@@ -236,7 +236,7 @@ class _Bench:
         self._line.say({"job": said["job"], **about}, packed(guard))
 
 
-def _refuse_rate(policy: Policy, file: str) -> None:
+def refuse_rate(policy: Policy, file: str) -> None:
     """Raise PolicyError where no threshold can promise what the policy asks for."""
     from policies.calibrate import conformal_rank, retain_sentences
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from guards.calibration import Calibration, calibration
 from guards.encoder import load_encoder
 from guards.encoder_thread import EncoderThread
 from guards.meaning import Meaning
@@ -45,6 +46,10 @@ class MeaningMaker:
         assert meaning is not None
         self._remembering.built()
         return meaning
+
+    def calibration(self, policy: Policy, step: Callable[[str], None]) -> Calibration:
+        """Return what can be measured of a policy's scans; `step` is told in words how far it is."""
+        return calibration(policy, self._remembering, self._retain, step)
 
 
 def compile_meaning(policy: Policy, state: Path, encoder: str | None = None) -> Meaning | None:

@@ -8,6 +8,7 @@ processes that share the folder are shown together.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -65,6 +66,15 @@ class Metrics:
             "lethe_encoder_texts",
             "Texts given to the encoder since the start.",
             multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self._judged = Counter(
+            "lethe_meaning_sentences", "Sentences of requests that were judged by meaning.", registry=registry
+        )
+        self._high = Counter(
+            "lethe_meaning_high",
+            "Those of them that score above what a share of the calibration sentences exceeds.",
+            ["expected"],
             registry=registry,
         )
         self._in_flight = Gauge(
@@ -138,6 +148,13 @@ class Metrics:
         if total != self._encoded:
             self._encoded = total
             self._encoder_texts.set(total)
+
+    def judged(self, sentences: int, high: Mapping[float, int]) -> None:
+        """Count sentences that were judged by meaning, and the high ones by their expected share."""
+        if sentences:
+            self._judged.inc(sentences)
+            for expected, count in high.items():
+                self._high.labels(f"{expected:g}").inc(count)
 
     def queued(self, count: int) -> None:
         """Say how many audit records wait."""

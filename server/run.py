@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import anyio
 
 from guards.base import Arms, Channel, Close, Ruling, ScanError, Stance
+from guards.drift import SHARES
 from guards.ledger import Account
 from guards.passages import OverBudget
 from guards.registry import Guard
@@ -405,6 +406,8 @@ class Run:
             whole_s=time.monotonic() - self._began_s,
         )
         metrics.encoded(gateway.encoded)
+        if (drift := self.guard.drift()) is not None:
+            metrics.judged(drift[0], dict(zip(SHARES, drift[1:], strict=True)))
         metrics.queued(gateway.audit.queue_length)
         metrics.finished()
 

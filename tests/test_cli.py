@@ -89,6 +89,7 @@ def test_every_command_is_listed_with_a_sentence(capsys: pytest.CaptureFixture[s
     assert status == 0
     assert listed == [
         "audit",
+        "calibrate",
         "check",
         "demo",
         "explain",

@@ -253,6 +253,18 @@ async def test_with_the_encoder_down_everything_is_refused(tmp_path: Path) -> No
         assert len(served.upstream.requests) == asked
 
 
+async def test_what_is_asked_shows_beside_what_calibrated(tmp_path: Path) -> None:
+    guard, _ = await asyncio.to_thread(with_examples)
+    async with lethe(tmp_path, say(KEPT), guard=guard) as served:
+        for question in ("zebra quagga okapi", "What else is there?"):
+            await told(served, question, streaming=False)
+        await served.endings(2)
+        shown = served.gateway.metrics.render().decode().splitlines()
+    # The answers' sentences were judged as well, and are no part of it.
+    assert "lethe_meaning_sentences_total 2.0" in shown
+    assert 'lethe_meaning_high_total{expected="0.01"} 1.0' in shown
+
+
 async def test_a_request_with_more_to_check_than_the_budget_is_refused(tmp_path: Path) -> None:
     guard, _ = await asyncio.to_thread(with_examples)
     async with lethe(tmp_path, say(KEPT), guard=guard) as served:

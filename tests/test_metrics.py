@@ -27,6 +27,8 @@ def test_what_is_counted_is_shown() -> None:
     metrics.refused(413)
     metrics.encoded(3)
     metrics.queued(4)
+    metrics.judged(40, {0.05: 3, 0.01: 1})
+    metrics.judged(0, {0.05: 0, 0.01: 0})
     assert lines(metrics) >= {
         "lethe_exchanges_in_flight 1.0",
         'lethe_exchanges_total{ending="answered",streaming="true"} 1.0',
@@ -39,6 +41,9 @@ def test_what_is_counted_is_shown() -> None:
         'lethe_requests_refused_total{status="413"} 1.0',
         "lethe_encoder_texts 3.0",
         "lethe_audit_queue 4.0",
+        "lethe_meaning_sentences_total 40.0",
+        'lethe_meaning_high_total{expected="0.05"} 3.0',
+        'lethe_meaning_high_total{expected="0.01"} 1.0',
     }
     assert 'lethe_first_byte_seconds_count{streaming="false"} 1.0' not in lines(metrics)
 
