@@ -25,14 +25,14 @@ class Space:
     def __init__(self, retain: Vectors) -> None:
         self._middle = retain.mean(axis=0)
         self.retain = self.centred(retain)
-        self._index = index_of(self.retain)
+        self._index = _index_of(self.retain)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_index"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._index = index_of(self.retain)
+        self._index = _index_of(self.retain)
 
     def centred(self, vectors: Vectors) -> Vectors:
         """Return [texts, dim] vectors as seen from the middle, of unit length."""
@@ -53,7 +53,7 @@ class Space:
         return mean
 
 
-def index_of(rows: Vectors) -> Any:
+def _index_of(rows: Vectors) -> Any:
     """Return an exact index by inner product of [rows, dim] vectors."""
     index = faiss.IndexFlatIP(rows.shape[1])
     index.add(rows)
