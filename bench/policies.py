@@ -7,6 +7,7 @@ every twenty-fifth target is a topic with eight examples instead, and one entity
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -65,6 +66,23 @@ def made_up_names(count: int, seed: int) -> list[str]:
     """Return so many different names; the same arguments give the same ones."""
     made = _Maker(seed)
     return [made.name() for _ in range(count)]
+
+
+def people(count: int) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Yield (name, [(relation, value), ...]) of so many made-up people; no two names are the same.
+
+    Whose words others have too: that many different ones there are not.
+    """
+    draw, given = random.Random(count), set[str]()
+    while len(given) < count:
+        name, town, firm = (" ".join(_capitals(draw) for _ in range(2)) for _ in range(3))
+        if name not in given:
+            given.add(name)
+            yield name, [("born in", f"Port {town.split()[0]}"), ("employer", f"{firm} Works")]
+
+
+def _capitals(draw: random.Random) -> str:
+    return "".join(draw.choices(_SYLLABLES, k=3 + draw.randrange(2))).capitalize()
 
 
 class _Maker:
