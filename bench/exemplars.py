@@ -9,7 +9,6 @@ ones are; names mixed so are as far from each other as real ones (`spread`, prin
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 
 import numpy as np
@@ -88,8 +87,3 @@ def _nearest(block: Vectors) -> float:
     cosines: NDArray[np.float32] = block[:, 0] @ block[:, 0].T
     np.fill_diagonal(cosines, -1)
     return float(cosines.max(axis=1).mean())
-
-
-def shuffled(count: int, of: int, seed: int = 3) -> list[int]:
-    """Return `count` different numbers below `of`."""
-    return random.Random(seed).sample(range(of), count)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from guards.encoder import Vectors
 
-GRAPH_FROM = 20_000
+GRAPH_FROM = 12_000
 """Rows from which on a graph is used: `python -m bench.index` shows where it becomes faster."""
 RECALL = 0.995
 """Of the ten nearest rows, the share that a search of the graph must find when it is built."""
