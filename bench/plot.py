@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -38,6 +38,24 @@ def draw(summaries: Mapping[str, dict[str, Any]]) -> str:
             top += 30 + _STEP * len(known) + 14
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top}" width="{_WIDTH}" role="img">'
     name = "<title>What Lethe costs beside a bare gateway and LiteLLM, one core each</title>"
+    return "\n".join([svg, name, f"<style>{_STYLE}</style>", *lines, "</svg>", ""])
+
+
+_BY_SIZE = (
+    ("First start, without encoding", "cold_s", " s"), ("Second start", "again_s", " s"),
+    ("Two workers together", "workers_mb", " MB"), ("Processor time of a request", "request_ms", " ms"),
+)  # fmt: skip
+
+
+def draw_by_size(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the SVG of `bench.scale`: each figure by the number of targets."""
+    lines: list[str] = []
+    top = 10
+    for title, figure, unit in _BY_SIZE:
+        lines += _panel(title, {f"{row['targets']:,} targets": row[figure] for row in rows}, unit, top)
+        top += 30 + _STEP * len(rows) + 14
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top}" width="{_WIDTH}" role="img">'
+    name = "<title>What a policy costs by the number of its targets</title>"
     return "\n".join([svg, name, f"<style>{_STYLE}</style>", *lines, "</svg>", ""])
 
 

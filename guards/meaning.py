@@ -22,9 +22,10 @@ from guards.base import EncoderUnavailable, Finding, Part
 from guards.drift import Drift
 from guards.encoder import Encoder, Vectors
 from guards.encoder_thread import EncoderThread
+from guards.nearest import Nearest
 from guards.retain import Retain
 from guards.scoring import Scores, Targets, score_texts
-from guards.space import Space, index_of
+from guards.space import Space
 from policies.calibrate import conformal_threshold, raise_thresholds
 from policies.policy import Policy, Target
 
@@ -37,6 +38,7 @@ SHORTLIST = 64
 _SIBLINGS = 8
 _BLOCK = 1024
 _CACHE_TEXTS = 4096
+_SEEN_TEXTS = 65_536
 
 # A run of capitalised words that does not begin the text: a name, most of the time.
 _NAME = re.compile(r"(?<=[^.!?\s]\s)(?!I\b)[^\W\d_a-z][\w’'-]*(?:\s(?:de |van |von )?[^\W\d_a-z][\w’'-]*)*")
@@ -137,7 +139,7 @@ class Meaning:
         return cls(policy, encoder, retain, thread, step) if policy.uses_meaning else None
 
     def __getstate__(self) -> dict[str, Any]:
-        ours = ("_encoder", "_thread", "_step", "_index", "_targets", "_cache", "_key")
+        ours = ("_encoder", "_thread", "_step", "_targets", "_cache", "_key")
         return {name: value for name, value in self.__dict__.items() if name not in ours}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -148,7 +150,6 @@ class Meaning:
     def _renew(self) -> None:
         """Make what no copy shares with another."""
         self._step = lambda: None
-        self._index = index_of(self._examples)
         self.__dict__.pop("_targets", None)
         self._key = secrets.token_bytes(32)
         self._cache = OrderedDict()
@@ -172,14 +173,13 @@ class Meaning:
             return None
         made = copy.copy(self)
         made._policy = policy
-        sizes = [self._prototypes[place].like.stop - self._prototypes[place].like.start for place in places]
-        ends = np.cumsum(sizes).tolist()
-        made._prototypes = [
-            replace(self._prototypes[place], target=index[ids[place]], like=slice(end - size, end))
-            for place, size, end in zip(places, sizes, ends, strict=True)
-        ]
-        made._examples = np.concatenate([self._examples[self._prototypes[place].like] for place in places])
-        made._owner = np.repeat(np.arange(len(places)), sizes)
+        made._prototypes = [replace(self._prototypes[place], target=index[ids[place]]) for place in places]
+        # The rows stay where they are, with those that nobody owns any more: to move them would be to build
+        # the index anew, which another build by meaning does soon enough.
+        moved = np.full(len(ids) + 1, -1)
+        moved[places] = np.arange(len(places))
+        made._owner = moved[self._owner]
+        made._index = self._index.without(made._owner < 0)
         made._mean, made._spread = self._mean[places], self._spread[places]
         made._thresholds = self._thresholds[places]
         made._calibrated_for = self._calibrated_for if self.serves(policy) else frozenset()
@@ -213,6 +213,7 @@ class Meaning:
 
     def _enroll(self, encoder: Encoder) -> None:
         rows: list[Vectors] = []
+        nothing = np.empty((0, encoder.dim), np.float32)
         self._prototypes: list[_Prototype] = []
         start = 0
         for number, target in enumerate(self._policy.targets):
@@ -220,13 +221,12 @@ class Meaning:
                 continue
             self._step()
             rows.append(self._space.centred(encoder.encode(target.like)))
-            unlike = self._space.centred(encoder.encode(target.unlike).reshape(-1, encoder.dim))
+            unlike = self._space.centred(encoder.encode(target.unlike)) if target.unlike else nothing
             mine = slice(start, start + len(target.like))
             self._prototypes.append(_Prototype(number, mine, unlike, _made_of(target)))
             start += len(target.like)
-        self._examples = np.concatenate(rows)
         self._owner = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-        self._index = index_of(self._examples)
+        self._index = Nearest(np.concatenate(rows), self._space.retain, self._step)
 
     def _calibrate(self, encoder: Encoder, sentences: Sequence[str]) -> None:
         count = len(self._prototypes)
@@ -243,29 +243,25 @@ class Meaning:
                 largest[start + text] = max(largest[start + text], score)
         threshold = conformal_threshold(largest, self._policy.retain_fpr)
         self.drift = Drift(largest)
-        names = _names(sentences)
-        floors = np.array([self._floor(place, encoder, names) for place in range(count)])
+        passing = _Passing(self, encoder, _names(sentences))
+        floors = np.array([self._floor(place, passing) for place in range(count)])
         self._thresholds = raise_thresholds(threshold, floors)
 
-    def _floor(self, place: int, encoder: Encoder, names: Sequence[str]) -> float:
+    def _floor(self, place: int, passing: _Passing) -> float:
         """Return the highest score among the texts that must pass this target; -inf without any."""
         self._step()
         prototype = self._prototypes[place]
-        target = self._policy.targets[prototype.target]
-        passing = [prototype.unlike]
-        if target.kind in ("entity", "fact"):
-            siblings = _siblings(target, names)
-            passing.append(self._space.centred(encoder.encode(siblings).reshape(-1, encoder.dim)))
-        centred = np.concatenate(passing)
+        centred, crowds = passing.of(self._policy.targets[prototype.target])
+        if len(prototype.unlike):
+            centred = np.concatenate([prototype.unlike, centred])
+            crowds = np.concatenate([self._crowded(prototype.unlike), crowds])
         if not len(centred):
             return -np.inf
-        return float(self._standard(place, centred, self._crowded(centred)).max()) + _ROUNDING
+        return float(self._standard(place, centred, crowds).max()) + _ROUNDING
 
     def _nearest(self, centred: Vectors) -> tuple[Vectors, NDArray[np.int64]]:
         """Return [texts, shortlist] cosines and rows of the examples nearest to each text, in their order."""
-        found: tuple[Vectors, NDArray[np.int64]] = self._index.search(
-            centred, min(SHORTLIST, len(self._examples))
-        )
+        found: tuple[Vectors, NDArray[np.int64]] = self._index.search(centred, SHORTLIST)
         return found
 
     def _crowded(self, centred: Vectors) -> Scores:
@@ -288,7 +284,7 @@ class Meaning:
     def _raw(self, place: int, centred: Vectors, crowds: Scores) -> Scores:
         """Return [texts] raw scores of the texts for one target."""
         prototype = self._prototypes[place]
-        return score_texts(centred, self._examples[prototype.like], prototype.unlike, crowds)
+        return score_texts(centred, self._index.vectors(prototype.like), prototype.unlike, crowds)
 
     def _standard(self, place: int, centred: Vectors, crowds: Scores) -> Scores:
         standard: Scores = (self._raw(place, centred, crowds) - self._mean[place]) / self._spread[place]
@@ -340,8 +336,8 @@ class Meaning:
 
     @cached_property
     def _targets(self) -> Targets:
-        like = [self._examples[prototype.like] for prototype in self._prototypes]
-        return Targets(like, [prototype.unlike for prototype in self._prototypes])
+        spans = [prototype.like for prototype in self._prototypes]
+        return Targets(self._index, spans, [prototype.unlike for prototype in self._prototypes])
 
     async def find(self, texts: Sequence[str], *, live: bool = False) -> list[tuple[Finding, ...]]:
         """Return the findings of each text, spanning it whole; texts seen before cost no encoding.
@@ -401,9 +397,10 @@ class Meaning:
         return sorted(margins, key=lambda pair: -pair[1])
 
     def _find_problems(self) -> Iterator[str]:
-        crowds = self._crowded(self._examples)
         for place, prototype in enumerate(self._prototypes):
-            scores = self._standard(place, self._examples[prototype.like], crowds[prototype.like])
+            self._step()
+            examples = self._index.vectors(prototype.like)
+            scores = self._standard(place, examples, self._crowded(examples))
             threshold = float(self._thresholds[place])
             for number in np.flatnonzero(scores <= threshold).tolist():
                 yield (
@@ -411,6 +408,32 @@ class Meaning:
                     f" (score {scores[number]:.2f}, threshold {threshold:.2f}):"
                     f" it is too near to what must pass"
                 )
+
+
+class _Passing:
+    """What must pass an entity or a fact: its own examples with other names in them.
+
+    The same question about the same other name is asked of many targets, and looked at once.
+    """
+
+    def __init__(self, meaning: Meaning, encoder: Encoder, names: Sequence[str]) -> None:
+        self._meaning, self._encoder, self._names = meaning, encoder, names
+        self._seen: dict[str, tuple[Vectors, float]] = {}
+
+    def of(self, target: Target) -> tuple[Vectors, Scores]:
+        """Return [texts, dim] centred, and how crowded it is around each; none for other kinds."""
+        texts = _siblings(target, self._names) if target.kind in ("entity", "fact") else []
+        if not texts:
+            return np.empty((0, self._encoder.dim), np.float32), np.empty(0)
+        if len(self._seen) > _SEEN_TEXTS:
+            self._seen.clear()
+        if new := list(dict.fromkeys(text for text in texts if text not in self._seen)):
+            centred = self._meaning._space.centred(self._encoder.encode(new))
+            crowds = self._meaning._crowded(centred)
+            for at, text in enumerate(new):
+                self._seen[text] = centred[at], float(crowds[at])
+        rows, crowded = zip(*(self._seen[text] for text in texts), strict=True)
+        return np.stack(rows), np.array(crowded)
 
 
 def _calibration(policy: Policy) -> frozenset[object]:
@@ -429,8 +452,10 @@ def _siblings(target: Target, names: Sequence[str]) -> list[str]:
     for example in target.like:
         if not names or not _NAME.search(example):
             continue
-        # Spread over the sorted names by the example's own hash: the same policy always gives the same ones.
-        start = int.from_bytes(hashlib.sha256(example.encode()).digest()[:4], "big")
+        # Spread over the sorted names by a hash of what is asked: the same policy always gives the same ones,
+        # and the same question of many targets is encoded once.
+        asked = _NAME.sub("", example)
+        start = int.from_bytes(hashlib.sha256(asked.encode()).digest()[:4], "big")
         step = max(1, len(names) // _SIBLINGS)
         for turn in range(min(_SIBLINGS, len(names))):
             other = names[(start + turn * step) % len(names)]

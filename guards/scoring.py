@@ -10,6 +10,7 @@ float32.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,18 +47,30 @@ def _kept(count: int) -> int:
     return count - count // _DROPPED
 
 
+class Rows(Protocol):
+    """Where the examples of all targets lie."""
+
+    def vectors(self, chosen: NDArray[np.intp]) -> Vectors:
+        """Return [chosen, dim] float32: rows by their places."""
+        ...
+
+
 class Targets:
     """The examples of many targets, to score one text against some of them at once."""
 
-    def __init__(self, like: Sequence[Vectors], unlike: Sequence[Vectors]) -> None:
-        """like, unlike: [examples, dim] of each target."""
-        self._likes, self._like_rows = _stacked(like)
-        self._unlikes, self._unlike_rows = _stacked(unlike)
+    def __init__(self, like: Rows, spans: Sequence[slice], unlike: Sequence[Vectors]) -> None:
+        """spans: each target's rows of `like`.  unlike: [counterexamples, dim] of each target."""
+        self._likes = like
+        self._spans = spans
+        self._unlikes = unlike
 
     def score(self, text: Vectors, crowd: float, places: Sequence[int]) -> list[float]:
         """Return the raw scores of one text, [dim], for the targets at `places`, as `score_texts` would."""
-        like = _cosines(text, self._likes, [self._like_rows[place] for place in places])
-        unlike = _cosines(text, self._unlikes, [self._unlike_rows[place] for place in places])
+        spans = [self._spans[place] for place in places]
+        rows = np.concatenate([np.arange(span.start, span.stop) for span in spans])
+        like = _shared_out(self._likes.vectors(rows) @ text, [span.stop - span.start for span in spans])
+        unlikes = [self._unlikes[place] for place in places]
+        unlike = _shared_out(np.concatenate(unlikes) @ text, [len(each) for each in unlikes])
         return [_score(near, against, crowd) for near, against in zip(like, unlike, strict=True)]
 
 
@@ -70,17 +83,10 @@ def _score(near: list[float], against: list[float], crowd: float) -> float:
     return score
 
 
-def _stacked(each: Sequence[Vectors]) -> tuple[Vectors, list[NDArray[np.intp]]]:
-    ends = np.cumsum([len(rows) for rows in each])
-    places = [np.arange(end - len(rows), end) for rows, end in zip(each, ends.tolist(), strict=True)]
-    return np.concatenate(each), places
-
-
-def _cosines(text: Vectors, rows: Vectors, chosen: Sequence[NDArray[np.intp]]) -> list[list[float]]:
-    """Return the cosines of a text to each group of rows."""
-    cosines = (rows[np.concatenate(chosen)] @ text).tolist()
-    groups, at = [], 0
-    for each in chosen:
-        groups.append(cosines[at : at + len(each)])
-        at += len(each)
+def _shared_out(cosines: Vectors, sizes: Sequence[int]) -> list[list[float]]:
+    """Return the cosines in groups of these sizes."""
+    values, groups, at = cosines.tolist(), [], 0
+    for size in sizes:
+        groups.append(values[at : at + size])
+        at += size
     return groups

@@ -66,10 +66,13 @@ class Secrets:
         self._local = threading.local()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_local"}
+        # Nor the operator's key: it is in the environment of every process of ours, and in no file.
+        return {name: value for name, value in self.__dict__.items() if name not in ("_local", "_sealer")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        """Raises KeyProblem where there are secrets and the operator's key is not in the environment."""
         self.__dict__.update(state)
+        self._sealer = Sealer.of_environment() if self.widths else Sealer(b"")
         self._local = threading.local()
 
     def find(self, text: str) -> list[Finding]:

@@ -14,8 +14,8 @@ from typing import Any, Self
 
 from policies.nodes import YamlError, compose, plain
 
-_HINT = b"file"
-"""Stands in every policy that names a text; one without it need not be parsed to know that it names none."""
+_HINTS = b"file", b"passage"
+"""Stand in every policy that names a text; one without them need not be parsed to know that it names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def named_texts(data: bytes) -> list[str]:
 
     Of a file that is no policy whatever can be made out: what is wrong with it is said by others.
     """
-    if _HINT not in data:
+    if not all(hint in data for hint in _HINTS):
         return []
     try:
         root = plain(compose(data.decode("utf-8-sig"))[0])

@@ -14,6 +14,7 @@ import contextlib
 import gc
 import logging
 import socket
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,9 @@ from policies.loader import policy_of
 from policies.policy import Policy
 from policies.problems import PolicyError, Problem
 from policies.source import Source
-from server.artefact import Artefact, packed, unpacked
+from server.artefact import ABOUT, Artefact, packed, unpacked
+from server.compiled import CompiledPolicies
+from server.keys import installation_key
 from server.messages import Line, PlainLine, Said
 from server.processes import SPAWN, be_quiet, exited, kill_group, lead_a_group
 
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("lethe")
 
 _RESTART_S = 1.0
+_TOLD_S = 10.0
+"""Who waits for a policy is told so often how far it is."""
 
 
 class Refused(Exception):
@@ -69,10 +74,10 @@ class Compiler:
         await self._spawn()
         self._keeping = asyncio.create_task(self._keep())
 
-    async def begin(self, source: Source, path: Path, *, base: bytes, only_whole: bool) -> None:
+    async def begin(self, source: Source, path: Path, *, base: Artefact | None, only_whole: bool) -> None:
         """Have a policy file as it was read compiled; whatever was being compiled before is given up.
 
-        base: the artefact in force, or nothing: what it knows by meaning is used again.
+        base: the artefact in force, if any: what it knows by meaning is used again.
         only_whole: whether the first artefact is left out, since it is in force or nothing would use it.
         """
         self._job += 1
@@ -80,8 +85,8 @@ class Compiler:
         await self._up.wait()
         assert self._line is not None
         try:
-            if base and not self._informed:
-                await self._line.say({"do": "know"}, base)
+            if base is not None and not self._informed:
+                await self._line.say({"do": "know", "kept": base.kept}, base.data)
             self._informed = True
             head, data = source.packed()
             said = {
@@ -96,17 +101,28 @@ class Compiler:
             self._replies.put_nowait(None)
 
     async def artefact(self) -> Artefact:
-        """Return the next artefact of what was begun; the last is whole.  Raises Refused or NotCompiled."""
-        reply = await self._replies.get()
-        if reply is None:
-            raise NotCompiled("the process that compiles policies died")
-        said, data = reply
-        if "refused" in said:
-            raise Refused(said["refused"], said["text"])
-        if "failed" in said:
-            raise NotCompiled(said["failed"])
-        about = {name: said[name] for name in ("digest", "name", "targets", "whole", "flawed")}
-        return Artefact(**about, data=data)
+        """Return the next artefact of what was begun; the last is whole.  Raises Refused or NotCompiled.
+
+        Where it takes long, how far it is goes into the log.
+        """
+        doing = "waiting for the process that compiles"
+        while True:
+            try:
+                async with asyncio.timeout(_TOLD_S):
+                    reply = await self._replies.get()
+            except TimeoutError:
+                log.info("compiling the policy: %s", doing)
+                continue
+            if reply is None:
+                raise NotCompiled("the process that compiles policies died")
+            said, data = reply
+            if "refused" in said:
+                raise Refused(said["refused"], said["text"])
+            if "failed" in said:
+                raise NotCompiled(said["failed"])
+            if "doing" not in said:
+                return Artefact(**{name: said[name] for name in (*ABOUT, "kept")}, data=data)
+            doing = said["doing"]
 
     async def stop(self) -> None:
         """End the process at once, with whatever it has started; what it was doing is lost."""
@@ -168,7 +184,11 @@ class _Bench:
         self._encoder = encoder
         self._meaning: Meaning | None = None
         """The last that was made: where the next one begins."""
+        self._base: tuple[str, bytes] | None = None
+        """A guard that is in force and whose meaning was not looked at yet: its file, or itself."""
         self._maker: Any = None
+        self._compiled: CompiledPolicies | None = None
+        self._doing = ""
 
     def work(self) -> None:
         """Do what is asked until nobody asks any more."""
@@ -177,19 +197,34 @@ class _Bench:
             # Whatever goes wrong goes to the parent, in words that quote nothing; a traceback would.
             with contextlib.suppress(OSError):
                 if said["do"] == "know":
-                    self._know(data)
+                    self._base = said["kept"], data
                 else:
                     self._compile(said, data)
 
-    def _know(self, data: bytes) -> None:
-        with contextlib.suppress(Exception):  # without it all is encoded anew, which takes longer
-            self._meaning = unpacked(data).meaning
+    def _known(self) -> Meaning | None:
+        """Return the meaning that the next one begins with."""
+        if self._base is not None:
+            (kept, data), self._base = self._base, None
+            with contextlib.suppress(Exception):  # without it all is encoded anew, which takes longer
+                guard = self._kept().guard(kept) if kept else unpacked(data)
+                self._meaning = guard.meaning
+        return self._meaning
+
+    def _kept(self) -> CompiledPolicies:
+        if self._compiled is None:
+            self._compiled = CompiledPolicies(self._state, installation_key(self._state), self._encoder)
+        return self._compiled
 
     def _compile(self, said: Said, data: bytes) -> None:
         gc.disable()
         try:
-            policy = policy_of(Source.unpacked(said["parts"], data), said["file"])
-            self._make(policy, said)
+            source = Source.unpacked(said["parts"], data)
+            if (found := self._kept().find(source.digest)) is not None:
+                self._base = found.kept, found.data
+                self._say(said, found)
+                return
+            self._tell(said, f"reading {len(data):,} bytes")
+            self._make(policy_of(source, said["file"]), said)
         except PolicyError as error:
             self._line.say({"job": said["job"], "refused": discreet(error), "text": str(error)})
         except _Superseded:
@@ -202,38 +237,49 @@ class _Bench:
     def _make(self, policy: Policy, said: Said) -> None:
         if policy.uses_meaning:
             refuse_rate(policy, said["file"])
-        known = self._meaning if policy.uses_meaning else None
+        known = self._known() if policy.uses_meaning else None
         carried = None if known is None else known.carried(policy)
         whole = not policy.uses_meaning or (known is not None and known.serves(policy))
+        self._tell(said, f"names and values of {len(policy.targets):,} targets")
         if whole or not said["only_whole"]:
             missing = _with_examples(policy) if known is None else known.missing(policy)
             self._send(said, Guard(policy, carried, pending=frozenset() if whole else missing), whole)
         if not whole:
-            self._meaning = self._built(policy)
+            self._meaning = self._built(policy, said)
+            self._tell(said, f"names and values of {len(policy.targets):,} targets, with their meaning")
             self._send(said, Guard(policy, self._meaning), True)
 
-    def _built(self, policy: Policy) -> Meaning:
+    def _built(self, policy: Policy, said: Said) -> Meaning:
         from server.compiling import MeaningMaker
 
+        self._tell(said, "the encoder")
         if self._maker is None:
             self._maker = MeaningMaker(self._state, self._encoder, self._give_way)
-        meaning: Meaning = self._maker.make(policy)
+        meaning: Meaning = self._maker.make(policy, lambda doing: self._tell(said, doing))
         return meaning
 
     def _give_way(self) -> None:
         if self._line.waiting():
             raise _Superseded
 
+    def _tell(self, said: Said, doing: str) -> None:
+        if doing != self._doing:
+            self._doing = doing
+            self._line.say({"job": said["job"], "doing": doing})
+
     def _send(self, said: Said, guard: Guard, whole: bool) -> None:
         policy, meaning = guard.policy, guard.meaning
-        about = {
-            "digest": policy.digest,
-            "name": policy.name,
-            "targets": len(policy.targets),
-            "whole": whole,
-            "flawed": 0 if meaning is None else len(meaning.problems),
-        }
-        self._line.say({"job": said["job"], **about}, packed(guard))
+        flawed = 0 if meaning is None else len(meaning.problems)
+        made = Artefact(policy.digest, policy.name, len(policy.targets), whole, flawed)
+        if whole:
+            self._tell(said, "writing what was compiled")
+            self._say(said, self._kept().keep(guard, made))
+        else:
+            self._say(said, replace(made, data=packed(guard)))
+
+    def _say(self, said: Said, made: Artefact) -> None:
+        about = {name: getattr(made, name) for name in (*ABOUT, "kept")}
+        self._line.say({"job": said["job"], **about}, made.data)
 
 
 def refuse_rate(policy: Policy, file: str) -> None:

@@ -17,6 +17,8 @@ from server.keys import installation_key
 
 log = logging.getLogger("lethe")
 
+_TOLD_STEPS = 100
+
 
 class MeaningMaker:
     """Compiles policies by meaning, one after the other; what one has encoded the next one knows.
@@ -37,12 +39,24 @@ class MeaningMaker:
         self._remembering = RememberingEncoder(self.encoder, state, installation_key(state), step)
         self._retain = Retain.load(self._remembering, state)
 
-    def make(self, policy: Policy) -> Meaning:
+    def make(self, policy: Policy, tell: Callable[[str], None] = lambda _: None) -> Meaning:
         """Return the calibrated meaning of a policy that uses it, without an encoder's thread.
 
+        tell: is told what is being done, in words without a target's, again and again.
         Raises ValueError where the policy cannot be enforced by meaning.
         """
-        meaning = Meaning.build(policy, self._remembering, self._retain, None, self._step)
+        steps = 4 * sum(1 for target in policy.targets if target.like)
+        done, before = 0, self._remembering.encoded
+
+        def step() -> None:
+            nonlocal done
+            self._step()
+            done += 1
+            if done % _TOLD_STEPS == 0:
+                encoded = self._remembering.encoded - before
+                tell(f"meaning, {min(99, 100 * done // steps)} % of its steps; {encoded:,} sentences encoded")
+
+        meaning = Meaning.build(policy, self._remembering, self._retain, None, step)
         assert meaning is not None
         self._remembering.built()
         return meaning

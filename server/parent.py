@@ -25,7 +25,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from server import vllm
 from server.app import create_admin_app
-from server.artefact import Artefact
+from server.artefact import ABOUT, Artefact
 from server.compiler import Compiler
 from server.messages import Line, Said
 from server.metrics import MULTIPROCESS, Metrics
@@ -224,13 +224,7 @@ class Worker:
     async def load(self, artefact: Artefact) -> None:
         """Have it load a policy beside the one that it enforces.  Raises StartError where it does not."""
         self._version += 1
-        about = {
-            "digest": artefact.digest,
-            "name": artefact.name,
-            "targets": artefact.targets,
-            "whole": artefact.whole,
-            "flawed": artefact.flawed,
-        }
+        about = {name: getattr(artefact, name) for name in (*ABOUT, "kept")}
         said = {"do": "load", "version": self._version, "about": about}
         answer = await self._ask(said, artefact.data, within_s=_LOAD_S)
         if not answer.get("loaded"):

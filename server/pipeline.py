@@ -15,6 +15,7 @@ from guards.registry import Guard
 from policies.policy import Policy
 from server.artefact import Artefact, Encoding
 from server.audit import Audit
+from server.compiled import CompiledPolicies
 from server.exchange import Exchange, Part, Question
 from server.keys import installation_key
 from server.ledger import FILE, Ledger, LedgerProblem
@@ -90,8 +91,9 @@ class Gateway:
         Raises AuditError, EncoderUnavailable, OSError or ValueError: without any of these nothing is served.
         """
         state = settings.state
-        key, encoding = installation_key(state), Encoding(state, settings.encoder)
-        guard = await asyncio.to_thread(encoding.guard, artefact.data)
+        key = installation_key(state)
+        encoding = Encoding(state, settings.encoder, CompiledPolicies(state, key, settings.encoder).guard)
+        guard = await asyncio.to_thread(encoding.guard, artefact)
         audit = await asyncio.to_thread(Audit.open, state / "audit.sqlite", state)
         try:
             ledger = await asyncio.to_thread(Ledger.open, state / FILE, state, key)
@@ -130,7 +132,7 @@ class Gateway:
         """
         assert self._encoding is not None
         try:
-            return await asyncio.to_thread(self._encoding.guard, artefact.data)
+            return await asyncio.to_thread(self._encoding.guard, artefact)
         except Exception as error:  # noqa: BLE001  (whatever it is, the policy that is in force stays)
             log.warning("a policy cannot be loaded: %s", type(error).__name__)
             return None

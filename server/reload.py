@@ -95,7 +95,7 @@ class Reloader:
         if self._saved.error is not None:
             raise StartError(str(self._saved.error), 2)
         try:
-            await self._compiler.begin(self._saved.source, self._path, base=b"", only_whole=True)
+            await self._compiler.begin(self._saved.source, self._path, base=None, only_whole=True)
             self._in_force = await self._compiler.artefact()
         except Refused as error:
             raise StartError(error.text, 2) from None
@@ -168,8 +168,7 @@ class Reloader:
             wait_s = min(2 * wait_s, longest_s)
 
     async def _follow(self, goal: Saved, place: Place) -> None:
-        only_whole = goal.digest == self.in_force.digest
-        base = self.in_force.data
+        base, only_whole = self.in_force, goal.digest == self.in_force.digest
         begun = self._compiler.begin(goal.source, self._path, base=base, only_whole=only_whole)
         await unless(self._news, begun)
         while not self._news.is_set():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import random
 import re
 from collections.abc import AsyncIterator
@@ -11,17 +12,20 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import orjson
 import pytest
 
-from bench import gateways, history, overhead, peers
+from bench import gateways, history, index, overhead, peers, scale
 from bench.canned import EVENTS, PROSE, Canned
+from bench.exemplars import Exemplars
 from bench.figures import Row, key, ratios, summary, table
 from bench.late import stalled
 from bench.load import Load, percentile, put, request
-from bench.plot import draw
-from bench.policies import names, policy_yaml, regexes, targets_of, values
+from bench.plot import draw, draw_by_size
+from bench.policies import names, people, policy_yaml, regexes, targets_of, values
 from bench.prompts import kept
+from guards.encoder import HashingEncoder
 from policies.loader import parse_policy
 from policies.text import fold
 from server.sse import DONE_DATA, Events
@@ -313,3 +317,51 @@ def test_what_a_turn_adds_is_counted_within_a_repeat() -> None:
     assert said == {"ms": 31.0, "added_ms": 5.0, "added_ms_range": [1.0, 40.0]}
     refused = history.summary({**found, "meaning_1000": {"first": "status 413"}})
     assert refused["meaning_1000"]["first"] == {"failed": "status 413"}
+
+
+# -- by the size of the policy
+
+
+def test_people_are_as_many_as_are_asked_for_and_no_two_have_a_name_in_common() -> None:
+    made = list(people(3_000))
+    assert len({name for name, _ in made}) == len(made) == 3_000
+    assert made == list(people(3_000)) and all(len(facts) == 2 for _, facts in made)
+
+
+def test_a_policy_by_size_loads_with_two_facts_and_five_examples_a_target(tmp_path: Path) -> None:
+    scale.written(tmp_path / "policy.yaml", 30)
+    policy = parse_policy((tmp_path / "policy.yaml").read_text())
+    assert len(policy.targets) == 30
+    assert {(each.kind, len(each.facts), len(each.like)) for each in policy.targets} == {("entity", 2, 5)}
+
+
+def test_made_vectors_are_of_unit_length_and_as_far_from_each_other_as_real_ones() -> None:
+    exemplars = Exemplars(HashingEncoder(64))
+    rows = exemplars.rows(4_000)
+    assert rows.shape == (4_000, 64) and np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(rows[:2_000], exemplars.real.reshape(-1, 64))
+    assert len(np.unique(rows.round(5), axis=0)) > 3_900
+    real, made = exemplars.spread()
+    assert abs(real - made) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("graph_ms", "at"), [([3.0, 1.0, 1.0], 1_250), ([3.0, 2.0, 2.0], 1_500), ([9.0, 9.0, 9.0], None)]
+)
+def test_the_crossover_lies_where_the_graph_becomes_faster(graph_ms: list[float], at: int | None) -> None:
+    table = [
+        index.Measured(rows, exact_ms, graph, 64, 1.0, 1.0, 0.0, 0.0)
+        for rows, exact_ms, graph in zip((1_000, 2_000, 4_000), (2.5, 2.5, 2.5), graph_ms, strict=True)
+    ]
+    assert index.crossover(table) == at
+
+
+def test_what_two_processes_share_counts_once() -> None:
+    mine = scale.pss_mb([os.getpid()])
+    assert 0 < mine < 100_000 and scale.pss_mb([os.getpid()] * 2) > mine
+
+
+def test_the_plot_by_size_is_whole() -> None:
+    row = {"targets": 100, "cold_s": 3.0, "again_s": 1.0, "workers_mb": 200.0, "request_ms": 20.0}
+    svg = ET.fromstring(draw_by_size([row, {**row, "targets": 1_000, "cold_s": 9.0}]))
+    assert sum(each.text == "1,000 targets" for each in svg.iter()) == 4

@@ -37,7 +37,7 @@ def onnx(request: pytest.FixtureRequest) -> OnnxEncoder:
 
 @pytest.fixture
 def onnx_folder(onnx: OnnxEncoder, request: pytest.FixtureRequest) -> Path:
-    return guards.encoder._exported(request.config.cache.mkdir("lethe-state"), None)
+    return exports.folder_of(request.config.cache.mkdir("lethe-state"), None)
 
 
 # --- encoders ---------------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_a_folder_that_does_not_say_how_to_pool_is_refused(tmp_path: Path) -> No
 
 
 def test_a_damaged_export_does_not_pass_as_loaded(tmp_path: Path) -> None:
-    folder = guards.encoder._exported(tmp_path, None)
+    folder = exports.folder_of(tmp_path, None)
     folder.mkdir(parents=True)
     about = {"name": "n", "dim": 3, "lower": True, "max_tokens": 8}
     (folder / "encoder.json").write_text(json.dumps(about))
@@ -141,7 +141,7 @@ def test_a_damaged_export_does_not_pass_as_loaded(tmp_path: Path) -> None:
 
 
 def test_an_export_that_changed_by_a_bit_does_not_pass_as_loaded(tmp_path: Path, onnx_folder: Path) -> None:
-    folder = shutil.copytree(onnx_folder, guards.encoder._exported(tmp_path, None))
+    folder = shutil.copytree(onnx_folder, exports.folder_of(tmp_path, None))
     assert OnnxEncoder(folder).dim
     data = bytearray((folder / "model.onnx").read_bytes())
     data[-100] ^= 1
@@ -183,23 +183,23 @@ def test_a_package_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_export_is_found_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    present = guards.encoder._exported(tmp_path, None)
+    present = exports.folder_of(tmp_path, None)
 
     def missing(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "version", missing)
-    assert guards.encoder._exported(tmp_path, None) == present
+    assert exports.folder_of(tmp_path, None) == present
 
 
 def test_another_content_is_another_export(tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()
     (model / "weights").write_text("one")
-    before = guards.encoder._exported(tmp_path, str(model))
+    before = exports.folder_of(tmp_path, str(model))
     (model / "weights").write_text("two")
-    assert guards.encoder._exported(tmp_path, str(model)) != before
-    assert guards.encoder._exported(tmp_path, "a/name") != guards.encoder._exported(tmp_path, None)
+    assert exports.folder_of(tmp_path, str(model)) != before
+    assert exports.folder_of(tmp_path, "a/name") != exports.folder_of(tmp_path, None)
 
 
 # --- the thread -------------------------------------------------------------------------------------------

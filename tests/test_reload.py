@@ -114,6 +114,27 @@ async def test_a_file_that_is_no_policy_leaves_the_last_good_one_in_force_and_is
         await end(server)
 
 
+async def restarted(tmp_path: Path, *options: str) -> int:
+    """Serve the policy that is there once more; return what tells the compiled file from another."""
+    async with running(tmp_path, say(ANSWER), *options, policy=None) as server:
+        assert all([await forgets(server) for _ in range(4)])
+        await end(server)
+    (file,) = (tmp_path / "state" / "compiled").iterdir()
+    return file.stat().st_ino
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_start_under_an_unchanged_policy_compiles_nothing_and_believes_no_damaged_file(
+    tmp_path: Path, workers: str
+) -> None:
+    (tmp_path / "policy.yaml").write_text(POLICY + NEWCOMER)
+    first = await restarted(tmp_path, "--workers", workers)
+    assert await restarted(tmp_path, "--workers", workers) == first
+    (file,) = (tmp_path / "state" / "compiled").iterdir()
+    file.write_bytes(file.read_bytes()[:-70] + bytes(70))
+    assert await restarted(tmp_path, "--workers", workers) != first
+
+
 async def lags(server: Running) -> bool:
     (shown,) = [line for line in await server.metrics() if line.startswith("lethe_policy_lag_seconds ")]
     return float(shown.split()[1]) > 0 and (await server.ready())["policy_lag_s"] > 0

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import guards.vectors
 from guards.encoder import HashingEncoder, Vectors
 from guards.vectors import RememberingEncoder
 
@@ -135,3 +136,43 @@ def test_a_folder_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
     remembering = RememberingEncoder(Counting(), tmp_path, KEY)
     assert remembering.encode(TEXTS).shape == (3, 16)
     remembering.built()
+
+
+def test_a_long_first_build_that_is_cut_short_is_not_lost_nor_written_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guards.vectors, "_SAVED_EVERY", 4)
+    written: list[int] = []
+
+    class Watched(RememberingEncoder):
+        def _save(self, kept: set[bytes]) -> None:
+            written.append(len(kept))
+            super()._save(kept)
+
+    texts = [f"text {number}" for number in range(300)]
+    first = Watched(Counting(), tmp_path, KEY)
+    vectors = first.encode(texts)
+    assert sum(written) < 6 * len(texts) and written[-1] > 200
+    encoder = Counting()
+    again = RememberingEncoder(encoder, tmp_path, KEY)
+    np.testing.assert_array_equal(again.encode(texts), vectors)
+    assert len(encoder.seen) == len(texts) - written[-1]
+    np.testing.assert_array_equal(first.encode(texts), vectors)
+
+
+def test_another_build_goes_on_where_a_full_disk_stopped_the_saving(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    encoder = Counting()
+    only = RememberingEncoder(encoder, tmp_path, KEY)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", full)
+        vectors = only.encode(TEXTS)
+        only.built()
+    np.testing.assert_array_equal(only.encode(TEXTS), vectors)
+    assert len(encoder.seen) == 2
+    only.built()
+    assert len(RememberingEncoder(Counting(), tmp_path, KEY)._places) == 2
