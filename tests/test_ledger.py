@@ -14,10 +14,12 @@ from typing import Any
 
 import openai
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from guards import styles
 from guards.base import Channel
-from guards.ledger import Attribute, Claim, LedgerUnavailable
+from guards.ledger import Attribute, Claim, LedgerUnavailable, allowed
 from guards.registry import Guard
 from policies.loader import parse_policy
 from server.ledger import FILE, Ledger, LedgerProblem, Limits
@@ -292,6 +294,9 @@ async def test_a_policy_that_remembers_for_a_shorter_time_forgets_nothing_sooner
         assert await ledger.of("key", 1).claim(claim(1)) == [True]
         clock.now_s += 40 * 3600
         assert await ledger.of("key", 1).claim(claim(2)) == [False]
+        clock.now_s += 9 * 3600
+        # It is taken out some time later, and counts no more already.
+        assert rows(tmp_path) and await ledger.of("key", 1).claim(claim(2)) == [True]
     finally:
         ledger.close()
 
@@ -331,6 +336,7 @@ async def test_no_text_of_a_target_or_key_is_in_the_file(tmp_path: Path) -> None
 async def test_a_ledger_that_fails_refuses_what_is_in_play_and_nothing_else(tmp_path: Path) -> None:
     file, away = tmp_path / FILE, tmp_path / "away"
     async with lethe(tmp_path, say(SEA), policy=policy(FREJA)) as served:
+        assert await told(served, ABOUT) == SEA
         file.rename(away)
         for streaming in (False, True):
             with pytest.raises(openai.InternalServerError) as caught:
@@ -340,11 +346,11 @@ async def test_a_ledger_that_fails_refuses_what_is_in_play_and_nothing_else(tmp_
         asked = len(served.upstream.requests)
         with pytest.raises(openai.InternalServerError):
             await told(served, ABOUT)
-        assert len(served.upstream.requests) == asked == 1
+        assert len(served.upstream.requests) == asked == 2
         assert await told(served, "What is Kessary?") == SEA
         assert withheld(await told(served, "Where does Freja Oskelund work?"))
         # What is refused before it is opened has no ending.
-        assert set(await served.endings(3)) == {
+        assert set(await served.endings(4)) == {
             ("stopped", "ledger"),
             ("completed", ""),
             ("answered", "ruled"),
@@ -407,3 +413,25 @@ async def test_a_text_that_goes_on_from_the_answer_before_is_found_where_it_does
         for streaming in (False, True):
             assert withheld(await told(served, "", messages=messages, streaming=streaming))
         assert await told(served, "Give me a line.") == second
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(1, 31), st.integers(0, 31)), max_size=40))
+def test_whatever_is_claimed_what_has_left_never_gives_a_value_away(
+    asked: list[tuple[int, int, int]],
+) -> None:
+    kept: dict[Attribute, int] = {}
+    for number, cells, given_cells in asked:
+        before = dict(kept)
+        attribute = Attribute("t", "works for", number)
+        if allowed(kept, [Claim(attribute, cells, given_cells, 4)]):
+            assert kept[attribute] == before.get(attribute, 0) | cells
+        else:
+            assert kept == before
+        assert all(left.bit_count() < 4 for left in kept.values())
+
+
+def test_a_stretch_that_may_not_leave_takes_nothing_with_it() -> None:
+    kept = {HALF: 1}
+    other = Attribute("t", "born in", 0)
+    assert not allowed(kept, [Claim(other, 1, 0, 5), Claim(HALF, 2, 0, 2)])
+    assert kept == {HALF: 1}
