@@ -64,9 +64,9 @@ class Heads:
         first = np.flatnonzero(np.append(True, begun[1:] != begun[:-1])) if len(numbers) else np.zeros(0, int)
         self._groups = np.append(first, len(numbers)).astype(np.uint32)
         self._automaton = ahocorasick.Automaton(ahocorasick.STORE_INTS)
-        for group, number in enumerate(begun[first].tolist()):
-            head = number.to_bytes(WIDTH, "big").rstrip(b"\0").decode("latin-1")
-            self._automaton.add_word(head, group << 4 | len(head))
+        heads: list[bytes] = begun[first].astype(">u8").view(f"S{WIDTH}").tolist()  # zeros at the end go
+        for group, head in enumerate(heads):
+            self._automaton.add_word(head.decode("latin-1"), group << 4 | len(head))
         self._automaton.make_automaton()
         self._see()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -89,11 +89,18 @@ def relation(name: str, asks: Sequence[str], names: Sequence[str]) -> Relation:
     content words of `asks`.  There is at least one cue if `name` holds a letter or digit.
     """
     known = lexicon()
-    entry = known.by_name.get(folded(name)) or known.by_name.get(_bare(folded(name)))
-    own = () if entry else _content((name,), (), known.stop_words) or (folded(name),)
     ignored = known.stop_words | known.generic
     asked = _content((ask.replace("{name}", " ") for ask in asks), names, ignored)
+    return _with_cues(name, asked)
+
+
+# Thousands of facts have one relation: it is worked out once, and is one object.
+@lru_cache(maxsize=4096)
+def _with_cues(name: str, asked: tuple[str, ...]) -> Relation:
+    known = lexicon()
+    entry = known.by_name.get(folded(name)) or known.by_name.get(_bare(folded(name)))
     if entry is None:
+        own = _content((name,), (), known.stop_words) or (folded(name),)
         return Relation(name, _unique((*own, *asked)))
     return Relation(name, _unique((*entry.cues, *asked)), entry.unless, entry.despite)
 
@@ -126,6 +133,6 @@ def _bare(name: str) -> str:
 
 def _content(texts: Iterable[str], names: Sequence[str], ignored: frozenset[str]) -> tuple[str, ...]:
     """Return the words of `texts` that are neither ignored nor part of a name, in order."""
-    of_names = {word for name in names for word in folded(name).split()}
-    words = (word for text in texts for word in folded(text).split())
+    words = [word for text in texts for word in folded(text).split()]
+    of_names = {word for name in names for word in folded(name).split()} if words else ()
     return _unique(word for word in words if word not in ignored and word not in of_names and len(word) > 1)
