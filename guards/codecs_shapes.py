@@ -100,8 +100,10 @@ class Shaped(NamedTuple):
 class Shapes:
     """The compiled shapes of a policy's literals and of the spelling alphabet; immutable."""
 
-    def __init__(self, literals: Literals) -> None:
+    def __init__(self, literals: Literals, more: Iterable[Form] = ()) -> None:
+        """`more`: further forms of names and values."""
         forms = [form for literal, entries in literals.items() for form in _forms(literal, entries)]
+        forms += more
         if literals.max_chars:
             spelling = (Form(f" {word} ", ("NATO letters",), (), 1, len(word)) for word in [*NATO, "x ray"])
             forms += spelling
