@@ -193,7 +193,7 @@ def _each(form: str, gap: str) -> Turn:
 
 
 def _translated(table: Mapping[str, str]) -> Turn:
-    return lambda text: text.translate(str.maketrans(dict(table)))
+    return lambda text: text.translate({ord(char): shown for char, shown in table.items()})
 
 
 def _back(table: Mapping[str, str]) -> Turn:

@@ -69,7 +69,10 @@ def told(texts: Iterable[str]) -> tuple[Cipher, ...]:
             map(text.__contains__, ("=", ":", ">", "→", "⇒", "↦", " is ", " means ", " becomes ", " for "))
         ):
             found += _tables(
-                [match.groups() for match, _ in zip(_PAIR.finditer(text), range(MAX_ENTRIES), strict=False)]
+                [
+                    (match[1], match[2], match[3])
+                    for match, _ in zip(_PAIR.finditer(text), range(MAX_ENTRIES), strict=False)
+                ]
             )
         if len(text) >= 26:
             found += _alphabets(text)

@@ -194,8 +194,8 @@ def test_another_regnal_number_is_another_person_and_the_same_one_misspelt_is_no
     assert found(kings, "Who fathered Vendelmar VI?") == {} == found(kings, "Who fathered Vendelmer II?")
 
 
-def test_an_unknown_word_that_is_written_small_is_no_part_of_a_name_that_it_is_little_like() -> None:
+def test_a_scientific_name_is_not_taken_for_a_name_that_it_is_little_like() -> None:
     scan = Misspelt(policy(target("a", names=["Pavel Vultes"])))
     assert found(scan, "The red fox (Vulpes vulpes) is shy.") == {}
-    assert found(scan, "Who is Vulpes Vulpes?") == {0: "Vulpes Vulpes"}
-    assert found(scan, "Who is Pavle vultis?") == {0: "Pavle vultis"}
+    assert found(scan, "Who is Vulpes vulpes?") == {0: "Vulpes vulpes"}
+    assert found(scan, "Is he (Pavle vultis) known?") == {0: "Pavle vultis"}
