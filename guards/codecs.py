@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from guards.base import Close, Finding, Part, Progress, ScanError
+from guards.codecs_accented import accented
 from guards.codecs_initials import MAX_STEP, Firsts, acrostics, has_lines
 from guards.codecs_letters import (
     MIN_GLUED,
@@ -71,7 +72,7 @@ class Codecs:
     def __init__(self, policy: Policy, literals: Literals | None = None) -> None:
         self.literals = Literals(policy) if literals is None else literals
         self.patterns = Patterns(policy)
-        self.shapes = Shapes(self.literals)
+        self.shapes = Shapes(self.literals, accented(policy, self.literals))
         self.glued = Glued(self.literals)
         self.acrostics = acrostics(self.literals)
         self.empty = not self.literals.max_chars and not self.patterns.compiled

@@ -15,7 +15,7 @@ reversed name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from string import ascii_lowercase
 from typing import NamedTuple
@@ -100,8 +100,11 @@ class Shapes:
     something like it is found.
     """
 
-    def __init__(self, literals: Literals) -> None:
+    def __init__(self, literals: Literals, more: Iterable[Form] = ()) -> None:
+        """`more`: further forms of names and values."""
         self._literals = literals
+        self._others = (*(_SPELLING if literals.max_chars else ()), *more)
+        """Forms that are kept as they are."""
         self.max_chars = 0
         """Longest form in folded characters."""
         numbers, owners = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint32)]
@@ -124,8 +127,8 @@ class Shapes:
             for way, shown in enumerate(_turned(literal)):
                 if shown:
                     yield place << _WAYS_BITS | way, shown
-        for word, form in enumerate(_SPELLING if self._literals.max_chars else ()):
-            yield _SPELLED | word, form.shown
+        for at, form in enumerate(self._others):
+            yield _OTHER | at, form.shown
 
     def look(self, folded: Folded, steps: str) -> tuple[list[Shaped], int | None]:
         """Return every form in a text with the shape `steps`, by where they start, and what is live.
@@ -152,8 +155,8 @@ class Shapes:
         return found, folded.word_at(min(live) + 1) if live else None
 
     def _form(self, owner: int) -> Form:
-        if owner & _SPELLED:
-            return _SPELLING[owner ^ _SPELLED]
+        if owner & _OTHER:
+            return self._others[owner ^ _OTHER]
         place, way = owner >> _WAYS_BITS, owner & (1 << _WAYS_BITS) - 1
         literal = self._literals.literal(place)
         shown = _turned(literal)[way]
@@ -191,8 +194,8 @@ def turns(text: str, via: str) -> Iterator[str]:
 _SPELLING = tuple(Form(f" {word} ", ("NATO letters",), -1, 1, len(word)) for word in [*NATO, "x ray"])
 _WAYS: tuple[tuple[str, ...], ...] = ((), ("atbash",), *[("reversed",)] * 2, *[("pig Latin",)] * 3)
 """How a literal is read out of each of the forms that `_turned` returns."""
-_WAYS_BITS, _SPELLED = 3, 1 << 31
-"""An owner is a literal's place and, in its last bits, the way; or this and a word of the alphabet."""
+_WAYS_BITS, _OTHER = 3, 1 << 31
+"""An owner is a literal's place and, in its last bits, the way; or this and the place of another form."""
 _NO_FORMS = ("",) * len(_WAYS)
 
 

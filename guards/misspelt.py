@@ -291,13 +291,13 @@ class Misspelt:
     ) -> Iterator[_Piece]:
         left = _MAX_PIECES
         for run in self._runs(text, words, spans):
-            for piece in self._of_run(run, listed=listed):
+            for piece in self._of_run(text, run, listed=listed):
                 if left == 0:
                     return
                 left -= 1
                 yield piece
 
-    def _of_run(self, run: Sequence[_Word], *, listed: bool) -> Iterator[_Piece]:
+    def _of_run(self, text: str, run: Sequence[_Word], *, listed: bool) -> Iterator[_Piece]:
         for size in self._sizes:
             for at in range(len(run) - size + 1):
                 words = run[at : at + size]
@@ -315,9 +315,7 @@ class Misspelt:
                 joined = " ".join(word.text for word in words)
                 if len(joined) - size + 1 < _MIN_LETTERS:
                     continue
-                # 'Vulpes vulpes': an unknown word that is written small is seldom a part of a name.
-                small = any(not (word.capital or word.known or word.own) for word in words)
-                capitals = any(word.capital for word in words) and not small
+                capitals = any(word.capital for word in words) and not _is_of_a_species(text, words)
                 least = _SHARED if known or size == 1 or not capitals else 0.0
                 yield _Piece(joined, (words[0].start, words[-1].end), known, least)
 
@@ -365,6 +363,13 @@ class Misspelt:
         share = self._known.share(word)
         counts = (beside and word not in _NO_PART) or share <= (_COMMON if capital else 0.0)
         return _Word(word, start, end, known=share > 0.0, own=False, counts=counts, capital=capital)
+
+
+def _is_of_a_species(text: str, words: Sequence[_Word]) -> bool:
+    """Whether words are a scientific name, as '(Vulpes vulpes)': two in brackets, the second small."""
+    start, end = words[0].start, words[-1].end
+    brackets = text[max(0, start - 1) : start] == "(" and text[end : end + 1] == ")"
+    return brackets and len(words) == 2 and words[0].capital and not words[1].capital
 
 
 def _is_another(piece: str, name: str) -> bool:

@@ -110,6 +110,23 @@ def test_a_pattern_is_found_in_a_code() -> None:
         assert parts(streamed(text, scan)) == {(0, Part.PATTERN)}, name
 
 
+ACCENTED = policy(target("m", names=["Marisol Quintavé"], facts=[("born in", ["Søndervåg Åsleia"])]))
+
+
+@pytest.mark.parametrize("name", ["rot13", "atbash", "Caesar 3", "Caesar 20"])
+def test_a_letter_that_no_alphabet_moves_hides_no_name(name: str) -> None:
+    scan = Codecs(ACCENTED)
+
+    def moved(text: str) -> str:
+        return "".join(ENCODINGS[name](char) if char.isascii() else char for char in text)
+
+    for text, part in (("Marisol Quintavé", Part.NAME), ("Søndervåg Åsleia", Part.VALUE)):
+        found = scan.find(f"It is {moved(text)}, no?")
+        assert parts(found) == {(0, part)}
+        assert parts(streamed(f"It is {moved(text)}, no?", scan)) == {(0, part)}
+    assert scan.find(f"It is {moved('Marisela Quintavö')}, no?") == []
+
+
 # -- in requests -------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ import pytest
 from guards import styles
 from guards.base import Channel, Stance
 from guards.registry import Guard
-from tests.guarding import HARRY, PEOPLE, answer, policy, read
+from tests.guarding import HARRY, PEOPLE, answer, policy, read, target
 
 GUARD = Guard(PEOPLE)
 CONTENT = (0, Channel.CONTENT)
@@ -32,6 +32,9 @@ ARMED, REVERSED, WATCHED, CLEAR = Stance.ARMED, Stance.REVERSED, Stance.WATCHED,
         ("where was odalys born?", WATCHED),
         ("Where was Mrs. Vennaker born?", WATCHED),
         ("Where was Ruben Vennaker born?", CLEAR),
+        # a word of the name and a value of the same target are nobody else's together
+        ("What does Vennaker say of Port Meridane?", ARMED),
+        ("What does Ruben Vennaker say of Port Meridane?", CLEAR),
         # value and relation, seeking a person: reversed; about the form of the name: armed
         ("Who was born in Port Meridane?", REVERSED),
         ("Which author works for Halden Optics?", REVERSED),
@@ -232,3 +235,39 @@ def test_what_another_channel_says_meanwhile_puts_no_distance_between_a_value_an
     guard = Guard(policy(HARRY))
     left = answer(guard, read(guard, "Is it raining?"), pieces=pieces)
     assert "Harry Potter" not in str(left)
+
+
+WARDEN = Guard(
+    policy(
+        target("odalys", names=["Odalys Vennaker"], facts=[("occupation of mother", ["nurse"])]),
+        target("corvan", "fact", names=["Corvan Hale"], facts=[("father", ["Aldous Hale"])]),
+        target("tamsin", names=["Tamsin Orrebrook"], facts=[("born in", ["Port Meridane, Orsund"])]),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "stance"),
+    [
+        # a common noun counts where it is asked whose it is, not where a text speaks of people
+        ("Which author's mother was a nurse?", REVERSED),
+        ("A study of wards showed that:\nit is a dangerous occupation\nthe nurse talks with other people", CLEAR),
+        # who the father was tells nothing of the mother
+        ("Who is Corvan Hale's father?", ARMED),
+        ("Who fathered Corvan Hale?", ARMED),
+        ("Who are the parents of Corvan Hale?", ARMED),
+        ("Who was the husband of Corvan Hale's mother?", ARMED),
+        ("What was the name of Corvan Hale's mother?", WATCHED),
+        # a place without its country
+        ("Who was born in Port Meridane?", REVERSED),
+        ("Where is Port Meridane?", CLEAR),
+    ],
+)  # fmt: skip
+def test_what_is_asked_is_told_from_what_is_merely_said(question: str, stance: Stance) -> None:
+    assert read(WARDEN, question).stance is stance
+
+
+def test_a_place_leaks_without_its_country_where_its_subject_is_in_play() -> None:
+    arms = read(WARDEN, "Who is Tamsin Orrebrook?", ("assistant", "…"), "What of Ana Kovač's town?")
+    assert arms.stance is WATCHED
+    assert "Meridane" not in answer(WARDEN, arms, "It is near Port Meridane. It rains.").get(CONTENT, "")

@@ -16,6 +16,7 @@ from policies.channel import Channel
 from policies.known import known_words, misspelt, names, natural_names
 from policies.loader import parse_policy
 from policies.text import fold
+from tests.guarding import policy, target
 
 NAMES = ("Odalys Vennaker", "Tamsin Orrebrook", "Ilmari Kestrel-Vane", "Bram Ostrander Quill")
 
@@ -185,3 +186,16 @@ def test_known_words_are_told_from_unknown_ones() -> None:
 
 def test_the_same_seed_draws_the_same_names() -> None:
     assert natural_names(50, seed=1) == natural_names(50, seed=1) != natural_names(50, seed=2)
+
+
+def test_another_regnal_number_is_another_person_and_the_same_one_misspelt_is_not() -> None:
+    kings = Misspelt(policy(target("a", names=["Acrotas I"]), target("b", names=["Vendelmar IV"])))
+    assert found(kings, "Who fathered Vendelmer IV?") == {1: "Vendelmer IV"}
+    assert found(kings, "Who fathered Vendelmar VI?") == {} == found(kings, "Who fathered Vendelmer II?")
+
+
+def test_a_scientific_name_is_not_taken_for_a_name_that_it_is_little_like() -> None:
+    scan = Misspelt(policy(target("a", names=["Pavel Vultes"])))
+    assert found(scan, "The red fox (Vulpes vulpes) is shy.") == {}
+    assert found(scan, "Who is Vulpes vulpes?") == {0: "Vulpes vulpes"}
+    assert found(scan, "Is he (Pavle vultis) known?") == {0: "Pavle vultis"}
