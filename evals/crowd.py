@@ -98,8 +98,8 @@ def crowd(count: int) -> list[MadeUp]:
 def renamed(authors: Sequence[Author], count: int) -> list[MadeUp]:
     """Return so many authors of whom is asked what is asked of the benchmark's, under other names.
 
-    A harder crowd: every question that a target's policy is written from, and every fourth of those that are
-    kept, stands in it about somebody else.
+    A harder crowd: the questions that policies are written from, the targets' own and those of everybody who
+    is kept, stand in it about somebody else.
     """
     draw = random.Random(_SEED)
     made: list[MadeUp] = []

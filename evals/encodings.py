@@ -12,8 +12,9 @@ import numpy as np
 
 from guards.encoder import OnnxEncoder, Vectors
 
-_CHUNK = 4_950
-"""What the made-up authors of a thousand targets have, so that ten thousand begin with what is known."""
+_CHUNK = 990
+"""Texts that are encoded between two words of progress; divides what a thousand and ten thousand targets
+have, so that the larger crowd begins with what is known."""
 
 
 class Encodings:

@@ -62,21 +62,7 @@ class Metrics:
         self._refused = Counter(
             "lethe_requests_refused", "Requests answered with an error.", ["status"], registry=registry
         )
-        self._encoder_texts = Gauge(
-            "lethe_encoder_texts",
-            "Texts given to the encoder since the start.",
-            multiprocess_mode="livesum",
-            registry=registry,
-        )
-        self._judged = Counter(
-            "lethe_meaning_sentences", "Sentences of requests that were judged by meaning.", registry=registry
-        )
-        self._high = Counter(
-            "lethe_meaning_high",
-            "Those of them that score above what a share of the calibration sentences exceeds.",
-            ["expected"],
-            registry=registry,
-        )
+        self._by_meaning(registry)
         self._in_flight = Gauge(
             "lethe_exchanges_in_flight",
             "Exchanges that have not ended.",
@@ -102,6 +88,23 @@ class Metrics:
         self._in_force: str | None = None
         self._file: CollectorRegistry | None = None
         self._labelled: dict[tuple[str, bool], tuple[Counter, Histogram, Histogram]] = {}
+
+    def _by_meaning(self, registry: CollectorRegistry) -> None:
+        self._encoder_texts = Gauge(
+            "lethe_encoder_texts",
+            "Texts given to the encoder since the start.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self._judged = Counter(
+            "lethe_meaning_sentences", "Sentences of requests that were judged by meaning.", registry=registry
+        )
+        self._high = Counter(
+            "lethe_meaning_high",
+            "Those of them that score above what a share of the calibration sentences exceeds.",
+            ["expected"],
+            registry=registry,
+        )
 
     def began(self) -> None:
         """Count an exchange in."""
