@@ -179,7 +179,8 @@ class Meaning:
         moved = np.full(len(ids) + 1, -1)
         moved[places] = np.arange(len(places))
         made._owner = moved[self._owner]
-        made._index = self._index.without(made._owner < 0)
+        gone = made._owner < 0
+        made._index = self._index.without(gone) if gone.any() else self._index
         made._mean, made._spread = self._mean[places], self._spread[places]
         made._thresholds = self._thresholds[places]
         made._calibrated_for = self._calibrated_for if self.serves(policy) else frozenset()
