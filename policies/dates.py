@@ -113,12 +113,6 @@ def forms(date: Date) -> Iterator[str]:
             yield f"{name} {day} {year % 100:02}"
 
 
-def parts(date: Date) -> tuple[str, ...]:
-    """Return the halves of a date in words that people use: day and month, and the year."""
-    year, month, day = date
-    return f"{day} {NAMES[month - 1][0]}", str(year)
-
-
 def half_keys(date: Date) -> tuple[list[str], list[str]]:
     """Return the keys of the halves of a date, tokens as those of `keys`: day with month, and year."""
     year, month, day = date

@@ -67,9 +67,3 @@ def _phone(text: str, number: str) -> Iterator[str]:
         return
     if len(national) >= _MIN_LOCAL:
         yield national
-
-
-def parts(digits: str) -> tuple[str, ...]:
-    """Return the two halves of an identifier that is long enough to be given away by them."""
-    middle = len(digits) // 2
-    return (digits[:middle], digits[middle:]) if len(digits) >= MIN_HALVED else ()

@@ -30,10 +30,6 @@ _MIN_PLACE = 4
 """Shorter places ('Ur') are words of other things too often to stand without their country."""
 _DIGIT = re.compile(r"\d")
 _QUOTED = re.compile(r"[\"“”„«‘'](.{3,})[\"“”»’']")
-_STREET = re.compile(
-    r"(?:(?P<before>\d{1,5}[^\W\d_]?)\s+)?(?P<street>[^\W\d_][^\d,]{2,60}?)"
-    r"(?:\s+(?P<behind>\d{1,5}[^\W\d_]?))?"
-)
 _FORM_WORDS = frozenset(
     "the a an of in on at to and or for from with by is it no my your his her our their".split()
 )
@@ -50,8 +46,6 @@ class Readings:
     """Keys of `policies.numerals`, tokens with one space between."""
     digits: tuple[str, ...] = ()
     """Digit strings that are the value in any grouping."""
-    parts: tuple[str, ...] = ()
-    """What gives the value away when all of it is said, if piece by piece: no part is the value by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +107,6 @@ class Parsed:
                 strong = _is_title(self.value, titled)
         return "strong" if strong else "weak"
 
-    def parts(self) -> tuple[str, ...]:
-        """Return what gives the value away together and not alone."""
-        if self.dates:
-            return dates.parts(self.dates[0])
-        if self.type == "identifier":
-            return identifiers.parts(self.bare[0])
-        match = _STREET.fullmatch(self.value.strip()) if self.type == "text" else None
-        if match and bool(match["before"]) != bool(match["behind"]):
-            return match["street"], match["before"] or match["behind"]
-        return ()
-
 
 def readings(value: str, relation: str = "") -> Readings:
     """Return every writing that stands for `value`.  Pure; linear in its length but for a bounded number of
@@ -135,7 +118,7 @@ def readings(value: str, relation: str = "") -> Readings:
     parsed = parse(value)
     each = (chain(parsed.usual(), parsed.others(relation)), parsed.numerals(), parsed.digits())
     forms, numerals, digits = (tuple(dict.fromkeys(writings)) for writings in each)
-    return Readings(parsed.type, forms, numerals, digits, parsed.parts())
+    return Readings(parsed.type, forms, numerals, digits)
 
 
 def strength(value: str, *, titled: bool = False) -> Strength:

@@ -143,22 +143,6 @@ def test_a_title_is_strong_where_the_relation_asks_for_works() -> None:
     assert fact.strong == (False,)
 
 
-@pytest.mark.parametrize(
-    ("value", "parts"),
-    [
-        ("1974-03-12", ("12 march", "1974")),
-        ("14 Elm Street", ("Elm Street", "14")),
-        ("Skolgatan 14b", ("Skolgatan", "14b")),
-        ("4111 1111", ("4111", "1111")),
-        ("MRN-0048213", ()),
-        ("Port Meridane", ()),
-        ("type 2 diabetes", ()),
-    ],
-)
-def test_what_gives_a_value_away_in_pieces_is_known(value: str, parts: tuple[str, ...]) -> None:
-    assert readings(value).parts == parts
-
-
 ORDINARY_VALUES = ["novelist", "type 2 diabetes", "asthma", "a harbour town", "chess", "vegetarian", "1974"]
 
 
