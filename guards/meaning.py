@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from guards.encoder_thread import EncoderThread
 from guards.nearest import Nearest
 from guards.retain import Retain
 from guards.scoring import Scores, Targets, score_texts
+from guards.siblings import Passing
 from guards.space import Space
 from policies.calibrate import conformal_threshold, raise_thresholds
 from policies.policy import Policy, Target
@@ -35,14 +35,8 @@ _ROUNDING = 1e-4
 """What a floor is raised by, in standard deviations: alone, its own text may score a last bit higher."""
 SHORTLIST = 64
 """Nearest examples of a sentence whose targets are scored; the rest of a large policy is not looked at."""
-_SIBLINGS = 8
 _BLOCK = 1024
 _CACHE_TEXTS = 4096
-_SEEN_TEXTS = 65_536
-
-# A run of capitalised words that does not begin the text: a name, most of the time.
-_NAME = re.compile(r"(?<=[^.!?\s]\s)(?!I\b)[^\W\d_a-z][\w’'-]*(?:\s(?:de |van |von )?[^\W\d_a-z][\w’'-]*)*")
-
 
 _Made = tuple[bool, tuple[str, ...], tuple[str, ...]]
 """What a prototype is made of: whether siblings raise its threshold, `like` and `unlike`."""
@@ -244,11 +238,11 @@ class Meaning:
                 largest[start + text] = max(largest[start + text], score)
         threshold = conformal_threshold(largest, self._policy.retain_fpr)
         self.drift = Drift(largest)
-        passing = _Passing(self, encoder, _names(sentences))
+        passing = Passing(encoder, sentences, self._space.centred, self._crowded)
         floors = np.array([self._floor(place, passing) for place in range(count)])
         self._thresholds = raise_thresholds(threshold, floors)
 
-    def _floor(self, place: int, passing: _Passing) -> float:
+    def _floor(self, place: int, passing: Passing) -> float:
         """Return the highest score among the texts that must pass this target; -inf without any."""
         self._step()
         prototype = self._prototypes[place]
@@ -411,54 +405,7 @@ class Meaning:
                 )
 
 
-class _Passing:
-    """What must pass an entity or a fact: its own examples with other names in them.
-
-    The same question about the same other name is asked of many targets, and looked at once.
-    """
-
-    def __init__(self, meaning: Meaning, encoder: Encoder, names: Sequence[str]) -> None:
-        self._meaning, self._encoder, self._names = meaning, encoder, names
-        self._seen: dict[str, tuple[Vectors, float]] = {}
-
-    def of(self, target: Target) -> tuple[Vectors, Scores]:
-        """Return [texts, dim] centred, and how crowded it is around each; none for other kinds."""
-        texts = _siblings(target, self._names) if target.kind in ("entity", "fact") else []
-        if not texts:
-            return np.empty((0, self._encoder.dim), np.float32), np.empty(0)
-        if len(self._seen) > _SEEN_TEXTS:
-            self._seen.clear()
-        if new := list(dict.fromkeys(text for text in texts if text not in self._seen)):
-            centred = self._meaning._space.centred(self._encoder.encode(new))
-            crowds = self._meaning._crowded(centred)
-            for at, text in enumerate(new):
-                self._seen[text] = centred[at], float(crowds[at])
-        rows, crowded = zip(*(self._seen[text] for text in texts), strict=True)
-        return np.stack(rows), np.array(crowded)
-
-
 def _calibration(policy: Policy) -> frozenset[object]:
     """Return all of a policy that its thresholds come from."""
     made = {(target.id, *_made_of(target)) for target in policy.targets if target.like}
     return frozenset({("retain_fpr", policy.retain_fpr), *made})
-
-
-def _names(sentences: Sequence[str]) -> list[str]:
-    return sorted({match.group() for sentence in sentences for match in _NAME.finditer(sentence)})
-
-
-def _siblings(target: Target, names: Sequence[str]) -> list[str]:
-    """Return the target's examples with other names in the places of theirs; none where they name nobody."""
-    made: list[str] = []
-    for example in target.like:
-        if not names or not _NAME.search(example):
-            continue
-        # Spread over the sorted names by a hash of what is asked: the same policy always gives the same ones,
-        # and the same question of many targets is encoded once.
-        asked = _NAME.sub("", example)
-        start = int.from_bytes(hashlib.sha256(asked.encode()).digest()[:4], "big")
-        step = max(1, len(names) // _SIBLINGS)
-        for turn in range(min(_SIBLINGS, len(names))):
-            other = names[(start + turn * step) % len(names)]
-            made.append(_NAME.sub(lambda _, other=other: other, example))  # type: ignore[misc]
-    return made
