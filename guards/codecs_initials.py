@@ -76,7 +76,8 @@ class Acrostics:
         """
         found: list[tuple[int, int, Entry]] = []
         live: int | None = None
-        for start, low, high in self._heads.hits(codes(initials)) if self.max_letters else ():
+        shown = initials if initials.isascii() else codes(initials)
+        for start, low, high in self._heads.hits(shown) if self.max_letters else ():
             for item in range(low, high):
                 place = int(self._places[item])
                 glued = self._literals.literal(place).replace(" ", "")
@@ -86,7 +87,8 @@ class Acrostics:
                     found += [(last, start + len(glued), entry) for entry in entries]
                 elif last < len(initials) < start + len(glued) and glued.startswith(initials[start:]):
                     live = last if live is None else min(live, last)
-        return sorted(found, key=lambda each: each[0]), live
+        found.sort(key=lambda each: each[0])
+        return found, live
 
 
 class _Known:

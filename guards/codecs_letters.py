@@ -124,8 +124,9 @@ class Glued:
 
     def _live(self, letters: str, shown: str) -> int | None:
         """Return the first position from which on the letters are the beginning of a literal, not its end."""
+        known, depth = self._heads.known, self._heads.depth
         for at in range(max(0, len(letters) - self.max_chars + 1), len(letters)):
-            if self._heads.may_begin(shown[at:]):
+            if known(shown[at : at + depth]) and self._heads.may_begin(shown[at:]):
                 tail = letters[at:]
                 for _, glued, _ in map(self._glued, range(*self._heads.begun(shown[at:]))):
                     if len(glued) > len(tail) and glued.startswith(tail):

@@ -139,7 +139,12 @@ class Shapes:
             return [], None
         text = folded.text
         found: list[Shaped] = []
-        live = [at for at in _spaces(text, _HEAD) if self._heads.may_begin(steps[at:])]
+        known, depth = self._heads.known, self._heads.depth
+        live = [
+            at
+            for at in _spaces(text, _HEAD)
+            if known(steps[at : at + depth]) and self._heads.may_begin(steps[at:])
+        ]
         for start, low, high in self._heads.hits(steps):
             for item in range(low, high):
                 form = self._form(int(self._owners[item]))

@@ -51,6 +51,10 @@ def shortened(numbers: Numbers, sizes: NDArray[Any]) -> Numbers:
     return short
 
 
+_MADE_ANEW = frozenset(("_ascending", "_begins", "known"))
+"""What does not travel with the arrays, but is made of them."""
+
+
 class Heads:
     """Items by their heads; an item is known by its place.  Immutable."""
 
@@ -59,8 +63,9 @@ class Heads:
         self._numbers = numbers
         widths = sum((numbers & np.uint64(255 << 8 * at) != 0).astype(np.uint8) for at in range(WIDTH))
         self._sizes = tuple(np.flatnonzero(np.bincount(widths, minlength=1)).tolist()) if len(numbers) else ()
-        self._depth = _depth(numbers)
-        begun = numbers & _EACH_MASK[self._depth]
+        self.depth = _depth(numbers)
+        """Characters of a head that the automaton knows."""
+        begun = numbers & _EACH_MASK[self.depth]
         first = np.flatnonzero(np.append(True, begun[1:] != begun[:-1])) if len(numbers) else np.zeros(0, int)
         self._groups = np.append(first, len(numbers)).astype(np.uint32)
         self._automaton = ahocorasick.Automaton(ahocorasick.STORE_INTS)
@@ -74,9 +79,11 @@ class Heads:
         """Look at the arrays as what gives plain numbers."""
         self._ascending = self._numbers.data
         self._begins = self._groups.data
+        self.known = self._automaton.match
+        """Whether so much of a text, at most `depth` characters, is the beginning of some head."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: of for name, of in self.__dict__.items() if name not in ("_ascending", "_begins")}
+        return {name: of for name, of in self.__dict__.items() if name not in _MADE_ANEW}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -89,7 +96,7 @@ class Heads:
         """Yield (start, low, high) where heads stand in a text: those of the items in `[low, high)`."""
         if not self._sizes:
             return
-        depth = self._depth
+        depth = self.depth
         for last, found in self._automaton.iter(shown):
             group, width = found >> 4, found & 15
             start = last + 1 - width
@@ -102,7 +109,7 @@ class Heads:
     def _refined(self, head: str, start: int, low: int, high: int) -> Iterator[tuple[int, int, int]]:
         number = _number(head)
         for size in self._sizes:
-            if self._depth <= size <= len(head):
+            if self.depth <= size <= len(head):
                 wanted = number & _MASKS[size]
                 first = bisect_left(self._ascending, wanted, low, high)
                 if first < high and self._ascending[first] == wanted:
@@ -110,7 +117,7 @@ class Heads:
 
     def begun(self, tail: str) -> tuple[int, int]:
         """Return the items whose head begins with `tail`, or whose head `tail` begins with: `[low, high)`."""
-        if not self._automaton.match(tail[: self._depth]):
+        if not self._automaton.match(tail[: self.depth]):
             return 0, 0
         number = _number(tail[:WIDTH])
         low = bisect_left(self._ascending, number)
@@ -120,9 +127,9 @@ class Heads:
     def may_begin(self, tail: str) -> bool:
         """Whether some head begins with `tail`; of a tail that is longer, whether it begins with a head of
         `WIDTH` characters."""
-        if not self._automaton.match(tail[: self._depth]):
+        if not self._automaton.match(tail[: self.depth]):
             return False
-        if len(tail) <= self._depth:
+        if len(tail) <= self.depth:
             return True
         low, high = self.begun(tail)
         return low < high
@@ -130,7 +137,7 @@ class Heads:
     def goes_on(self, tail: str, *, whole: bool) -> bool:
         """Whether a head of more characters begins with `tail`, which has fewer than `WIDTH`; `whole`: or is
         it."""
-        if len(tail) < self._depth:
+        if len(tail) < self.depth:
             if not self._automaton.match(tail):
                 return False
             return whole or not self._automaton.exists(tail) or self._grows(tail)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,16 +29,29 @@ class NameIndex:
         for place, pairs in enumerate(each):
             for pair in pairs:
                 listed.setdefault(pair, []).append(place)
-        self._listed = {pair: number for number, pair in enumerate(listed)}
-        """A number for each pair of letters."""
-        self._ends = np.cumsum([0, *map(len, listed.values())])
-        self._places = np.concatenate(
-            [np.zeros(0, np.uint32), *(np.array(at, np.uint32) for at in listed.values())]
-        )
+        self._sizes = {pair: len(places) for pair, places in listed.items()}
+        self._places = np.fromiter(chain.from_iterable(listed.values()), np.uint32)
         """The names that have each pair, one pair behind the other."""
         self._weights = {pair: math.log((len(names) + 1) / len(at)) + 0.5 for pair, at in listed.items()}
         self._lengths = np.sqrt([max(1, len(pairs)) for pairs in each])
         self._whole = np.array([sum(map(self._weights.__getitem__, pairs)) for pairs in each])
+
+        self._see()
+
+    def _see(self) -> None:
+        """Look at the names of each pair as an array, which is a part of one that all share."""
+        ends = accumulate(self._sizes.values())
+        self._listed = {
+            pair: self._places[end - size : end]
+            for (pair, size), end in zip(self._sizes.items(), ends, strict=True)
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: of for name, of in self.__dict__.items() if name != "_listed"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._see()
 
     def nearest(self, text: str, count: int, least: float) -> NDArray[np.intp]:
         """Return at most `count` places, the nearest name first; those that share less are left out.
@@ -46,12 +61,11 @@ class NameIndex:
         pairs = sorted(
             (pair for pair in set(_pairs(text)) if pair in self._listed), key=lambda p: -self._weights[p]
         )
-        rows: list[NDArray[np.intp]] = []
+        rows: list[NDArray[np.uint32]] = []
         weights: list[NDArray[np.float64]] = []
         looked = 0
         for pair in pairs:
-            number = self._listed[pair]
-            at = self._places[self._ends[number] : self._ends[number + 1]]
+            at = self._listed[pair]
             if rows and looked + len(at) > _LOOKED_AT:
                 break
             looked += len(at)

@@ -205,6 +205,8 @@ class Index:
     def begins(self, text: str, *, whole: bool = False) -> bool:
         """Return whether a text is the beginning of a key; `whole`: or is a key, though of no longer one."""
         shown = text if text.isascii() else _as_bytes(text)
+        if not self._heads.known(shown[: self._heads.depth]):
+            return False  # most tails
         if len(shown) < WIDTH:
             return self._heads.goes_on(shown, whole=whole)
         low, high = self._heads.begun(shown)
