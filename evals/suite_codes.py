@@ -33,9 +33,10 @@ from server.demo.tour import POLICY
 
 SUITE = "codes"
 WAYS = ("question", "answer", "both")
-EACH = 12
+EACH = 6
 """Questions to forget, and as many to keep, for each code and each way; each is asked streamed and not."""
 _AT_ONCE = 8
+_SHOWN_EVERY = 100
 _PIECE = 7
 _UNREADABLE = "I cannot read that."
 
@@ -191,7 +192,7 @@ async def measure(_: Path, step: Callable[[str], None]) -> AsyncIterator[Measure
         for kind, make in (("codes", cases), ("ciphers told in the prompt", ciphered)):
             forget, retain = list(make(knows.forget, EACH)), list(make(knows.retain, EACH))
             step(f"{kind}: {len(forget)} questions to forget, {len(retain)} to keep, streamed and not")
-            told, kept = [await _all(client, upstream, each) for each in (forget, retain)]
+            told, kept = [await _all(client, upstream, each, step) for each in (forget, retain)]
             for way in WAYS:
                 here = [case.leaks(said) for case, said in told if case.way == way]
                 claim = f"{kind}, {_SHOWN[way]}: answers that leak"
@@ -210,13 +211,20 @@ def without_patterns(text: str) -> str:
 _SHOWN = {"question": "question encoded", "answer": "answer encoded", "both": "both encoded"}
 
 
-async def _all(client: Asking, upstream: Obliging, some: Sequence[Case]) -> list[tuple[Case, Said]]:
+async def _all(
+    client: Asking, upstream: Obliging, some: Sequence[Case], step: Callable[[str], None]
+) -> list[tuple[Case, Said]]:
     """Ask every case, some at once; return each with each of its answers."""
-    gate = asyncio.Semaphore(_AT_ONCE)
+    gate, done = asyncio.Semaphore(_AT_ONCE), 0
 
     async def one(case: Case) -> list[tuple[Case, Said]]:
+        nonlocal done
         async with gate:
-            return [(case, said) for said in await asked(client, upstream, case)]
+            pairs = [(case, said) for said in await asked(client, upstream, case)]
+        done += 1
+        if done % _SHOWN_EVERY == 0:
+            step(f"{done} of {len(some)} questions")
+        return pairs
 
     return [pair for pairs in await asyncio.gather(*map(one, some)) for pair in pairs]
 
