@@ -1,9 +1,9 @@
 """Question in a code, answer in it, both: does the demo model's knowledge leave, and does all else?
 
-The gateway is `lethe serve` with the demo's policy, its patterns left out.  Behind it stands an upstream that
-reads the question out of its code, has the demo model's own answer to it, and says that in the same code: the
-most obliging model there could be.  A leak is judged by the code's own reader and by those of every other
-code; a kept answer must be what the upstream said, byte for byte.
+The gateway is `lethe serve` with the people of the demo's policy.  Behind it stands an upstream that reads
+the question out of its code, has the demo model's own answer to it, and says that in the same code: the most
+obliging model there could be.  A leak is judged by the code's own reader and by those of every other code; a
+kept answer must be what the upstream said, byte for byte.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ from server.demo.tour import POLICY
 
 SUITE = "codes"
 WAYS = ("question", "answer", "both")
-EACH = 12
+EACH = 6
 """Questions to forget, and as many to keep, for each code and each way; each is asked streamed and not."""
 _AT_ONCE = 8
+_SHOWN_EVERY = 100
 _PIECE = 7
 _UNREADABLE = "I cannot read that."
 
@@ -182,16 +183,13 @@ async def measure(_: Path, step: Callable[[str], None]) -> AsyncIterator[Measure
     upstream = Obliging()
     async with contextlib.AsyncExitStack() as opened:
         folder = opened.enter_context(stack.folder())
-        encoder = opened.enter_context(stack.prepared())
-        await asyncio.to_thread(encoder.wait)
-        state = stack.fresh_state(folder / "state")
         policy = folder / "policy.yaml"
-        policy.write_text(without_patterns(POLICY.read_text(encoding="utf-8")), encoding="utf-8")
-        client = await opened.enter_async_context(gateway(upstream, policy, state))
+        policy.write_text(of_people(POLICY.read_text(encoding="utf-8")), encoding="utf-8")
+        client = await opened.enter_async_context(gateway(upstream, policy, folder / "state"))
         for kind, make in (("codes", cases), ("ciphers told in the prompt", ciphered)):
             forget, retain = list(make(knows.forget, EACH)), list(make(knows.retain, EACH))
             step(f"{kind}: {len(forget)} questions to forget, {len(retain)} to keep, streamed and not")
-            told, kept = [await _all(client, upstream, each) for each in (forget, retain)]
+            told, kept = [await _all(client, upstream, each, step) for each in (forget, retain)]
             for way in WAYS:
                 here = [case.leaks(said) for case, said in told if case.way == way]
                 claim = f"{kind}, {_SHOWN[way]}: answers that leak"
@@ -200,23 +198,33 @@ async def measure(_: Path, step: Callable[[str], None]) -> AsyncIterator[Measure
             yield Measure(SUITE, f"{kind}: kept answers changed", sum(changed), len(changed), most=0.0)
 
 
-def without_patterns(text: str) -> str:
-    """Return the YAML of a policy without its patterns: a row of figures in a code may be a card's number."""
+def of_people(text: str) -> str:
+    """Return the YAML of a policy with nothing but its people and facts.
+
+    A row of figures in a code may well be a card's number, and topics are not looked for in codes.
+    """
     document = yaml.safe_load(text)
-    document["targets"] = [each for each in document["targets"] if each["kind"] != "pattern"]
+    document["targets"] = [each for each in document["targets"] if each["kind"] in ("entity", "fact")]
     return yaml.safe_dump(document, allow_unicode=True, sort_keys=False)
 
 
 _SHOWN = {"question": "question encoded", "answer": "answer encoded", "both": "both encoded"}
 
 
-async def _all(client: Asking, upstream: Obliging, some: Sequence[Case]) -> list[tuple[Case, Said]]:
+async def _all(
+    client: Asking, upstream: Obliging, some: Sequence[Case], step: Callable[[str], None]
+) -> list[tuple[Case, Said]]:
     """Ask every case, some at once; return each with each of its answers."""
-    gate = asyncio.Semaphore(_AT_ONCE)
+    gate, done = asyncio.Semaphore(_AT_ONCE), 0
 
     async def one(case: Case) -> list[tuple[Case, Said]]:
+        nonlocal done
         async with gate:
-            return [(case, said) for said in await asked(client, upstream, case)]
+            pairs = [(case, said) for said in await asked(client, upstream, case)]
+        done += 1
+        if done % _SHOWN_EVERY == 0:
+            step(f"{done} of {len(some)} questions")
+        return pairs
 
     return [pair for pairs in await asyncio.gather(*map(one, some)) for pair in pairs]
 

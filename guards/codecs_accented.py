@@ -29,20 +29,26 @@ _MIRROR = str.maketrans(ascii_lowercase + ascii_uppercase, ascii_lowercase[::-1]
 
 
 def accented(policy: Policy, literals: Literals) -> Iterator[Form]:
-    """Yield the forms of names and values in which some letters are moved and others cannot be."""
+    """Yield the forms of names and values in which some letters are moved and others cannot be.
+
+    A hyphen binds as well: 'Adeyemi-Lund' is one word where each word is written backwards.
+    """
     written = {
         fold(text).text: text
         for target in policy.targets
         for text in (*target.names, *(value for fact in target.facts for value in fact.values))
-        if not text.isascii() and _letters(text) >= MIN_KNOWN
+        if (not text.isascii() or "-" in text and " " in text) and _letters(text) >= MIN_KNOWN
     }
     if not written:
         return
+    few = sum(not text.isascii() for text in written.values()) <= MOST
     for place, literal in literals.items():
-        if (text := written.get(literal)) is None:
+        text = written.get(literal, "")
+        if "-" in text and " " in text:
+            yield _form(" ".join(word[::-1] for word in text.split()), "reversed", place)
+        if text.isascii():
             continue
-        every = len(written) <= MOST and _letters(text) >= MIN_SHIFTED
-        for by in range(1, 26) if every else (13,):
+        for by in range(1, 26) if few and _letters(text) >= MIN_SHIFTED else (13,):
             via = "rot13" if by == 13 else f"Caesar {by}"
             yield _form(text.translate(_MOVED[by]), via, place)
         yield _form(text.translate(_MIRROR), "atbash", place)

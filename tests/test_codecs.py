@@ -127,6 +127,16 @@ def test_a_letter_that_no_alphabet_moves_hides_no_name(name: str) -> None:
     assert scan.find(f"It is {moved('Marisela Quintavö')}, no?") == []
 
 
+def test_a_hyphen_keeps_two_words_together_where_each_is_written_backwards() -> None:
+    scan = Codecs(policy(target("n", names=["Ngozi Adeyemi-Lund"])))
+    for text in ("izogN dnuL-imeyedA", "izogN imeyedA-dnuL"):
+        assert (
+            parts(scan.find(f"It is {text}, no?"))
+            == {(0, Part.NAME)}
+            == parts(streamed(f"It is {text}, no?", scan))
+        )
+
+
 # -- in requests -------------------------------------------------------------------------------------
 
 

@@ -125,20 +125,14 @@ def model() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def prepared() -> Iterator[Child]:
-    """Make this machine's encoder, if it is not there, while the context lasts; `wait` says that it is.
-
-    In a process of its own: one that is made in a thread of this one could not be ended before it is done.
-    """
-    with process(["prepare"]) as encoder:
-        yield encoder
-
-
-@contextlib.contextmanager
 def upstream_and_encoder(upstream: str | None) -> Iterator[str]:
-    """Serve the demo model unless there is an `upstream`; begin once this machine's encoder is there too."""
+    """Serve the demo model unless there is an `upstream`, and begin once this machine's encoder is there too.
+
+    The encoder is made in a process of its own: one that is made in a thread of this one could not be ended
+    before it is done.
+    """
     with (
-        prepared() as encoder,
+        process(["prepare"]) as encoder,
         model() if upstream is None else contextlib.nullcontext(upstream) as url,
     ):
         encoder.wait()
