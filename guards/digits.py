@@ -182,10 +182,13 @@ class _Reading:
         self._between(start)
         times, from_ = self._repeat or (1, start)
         self._repeat = None
-        anchor = min(anchor, from_)
         ended = self._closed or end < len(self._text)
         if not ended:
             self._open_group(group, anchor, end)
+            if times > 1:
+                # With one more digit it is another group, which the word before it does not count for.
+                self._hold(from_)
+        anchor = min(anchor, from_)
         for index, digit in enumerate(group):
             for time in range(times):
                 begins = index in (0, abroad) and time == 0

@@ -31,7 +31,7 @@ KNOWN = policy(
 DIGITS, NUMERALS = Digits(KNOWN), Numerals(KNOWN)
 
 DIGIT_TEXTS = [
-    "+46 (0)70-123 45 67", "0046701234567", "0701234567", "+46701234567", "555-0142", "5550142", "four", "double five",
+    "+46 (0)70-123 45 67", "0046701234567", "0701234567", "+46701234567", "555-0142", "5550142", "four", "double", "double five",
     "five five five oh one four two", "4111-1111-1111-1111", "４１１１ １１１１ １１１１ １１１１", "4111\u200b111111111111",
     "+46705550142", "123456", "1-2-3-4-5-6", "1 2\n3 4\n5 6", "triple one", "one two three 456",
 ]  # fmt: skip
@@ -267,3 +267,11 @@ def test_a_policy_without_numbers_reads_nothing() -> None:
     for runs in (Digits(empty), Numerals(empty)):
         assert runs.find("4111 1111 1111 1111 on 12 March 1974") == []
         assert runs.open().feed("four one") == Progress((), 8)
+
+
+@pytest.mark.parametrize("text", ["double+46 (0)70-123 45 67", "triple 0701234567", "double+46705550142 "])
+def test_a_word_that_repeats_a_digit_hides_no_number_that_comes_one_character_at_a_time(text: str) -> None:
+    scan, found = DIGITS.open(), DIGITS.find(text)
+    assert found
+    progress = [*map(scan.feed, text), scan.close("stop")]
+    assert {each.start for one in progress for each in one.findings} == {each.start for each in found}
