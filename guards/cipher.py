@@ -17,13 +17,20 @@ from itertools import islice
 from string import ascii_lowercase
 
 from guards.base import Close, Compiled, Finding, Passage, Progress, Scan, ScanError
+from guards.passages import OverBudget
 
 MIN_LETTERS, MIN_WORDS = 8, 6
 """Entries that make a table: of letters; of signs that stand for words."""
-MAX_TABLES = 6
+MAX_TABLES = 48
+"""Directions of tables that one request may define."""
+MAX_READ = 4_000_000
+"""Code points that all readings of a request may have; with more it is refused, never left unread."""
 MAX_ENTRIES = 2_000
 MAX_ANSWER = 65_536
-"""An answer of more code points to a request that defines a cipher stops the exchange."""
+"""An answer of more code points to a request that defines a cipher stops the exchange; with several tables,
+fewer do."""
+_USUAL_WIDTH = 6
+"""What the two directions of one table of letters read for each code point."""
 SUFFIX = " (read in the cipher that the request defines)"
 """Behind the path of a passage, for what it says in a cipher."""
 
@@ -45,6 +52,11 @@ class Cipher:
     """Casefolded signs of the cipher, each with the letter or word that it stands for."""
     signs: re.Pattern[str]
 
+    @property
+    def widest(self) -> int:
+        """Code points that its readings have for one of a text, at most."""
+        return 3 * max(map(len, self.table.values()))
+
     def readings(self, text: str) -> list[str]:
         """Return what a text says: with its gaps as they stand, and with the letters put together."""
         said = self.signs.sub(self._meant, text)
@@ -63,7 +75,10 @@ class Cipher:
 
 
 def told(texts: Iterable[str]) -> tuple[Cipher, ...]:
-    """Return the ciphers that texts of a request define, at most `MAX_TABLES`.  Linear in their length."""
+    """Return the ciphers that texts of a request define.  Linear in their length.
+
+    Raises OverBudget where there are more than `MAX_TABLES`: one that is not read could be the one in use.
+    """
     found: list[Cipher] = []
     for text in texts:
         if any(
@@ -73,7 +88,9 @@ def told(texts: Iterable[str]) -> tuple[Cipher, ...]:
             found += _tables([(match[1], match[2], match[3]) for match in pairs])
         if len(text) >= 26:
             found += _alphabets(text)
-    return tuple(found[:MAX_TABLES])
+    if len(found) > MAX_TABLES:
+        raise OverBudget("too many tables that may be ciphers")
+    return tuple(found)
 
 
 def _tables(pairs: Sequence[tuple[str, str, str]]) -> Iterator[Cipher]:
@@ -127,7 +144,12 @@ def _cipher(table: dict[str, str]) -> Cipher:
 
 
 def deciphered(passages: Sequence[Passage], ciphers: Sequence[Cipher]) -> list[Passage]:
-    """Return what the passages say in the ciphers, each as a passage of its own."""
+    """Return what the passages say in the ciphers, each as a passage of its own.
+
+    Raises OverBudget where that could be more than `MAX_READ`.
+    """
+    if to_read(passages, ciphers) > MAX_READ:
+        raise OverBudget("too much text to read in the request's ciphers")
     return [
         replace(passage, path=f"{passage.path}{SUFFIX}", text="\n".join(said))
         for passage in passages
@@ -136,12 +158,18 @@ def deciphered(passages: Sequence[Passage], ciphers: Sequence[Cipher]) -> list[P
     ]
 
 
+def to_read(passages: Sequence[Passage], ciphers: Sequence[Cipher]) -> int:
+    """Return how many code points the readings of passages in ciphers may have."""
+    return sum(len(passage.text) for passage in passages) * sum(each.widest for each in ciphers)
+
+
 class Deciphering:
     """What reads an answer in the ciphers of its request."""
 
     def __init__(self, ciphers: Sequence[Cipher], scans: Sequence[Compiled]) -> None:
         self._ciphers = ciphers
         self._scans = scans
+        self.widest = sum(each.widest for each in ciphers)
 
     def find(self, text: str) -> list[Finding]:
         """Return what the text brings in a cipher; the span is the text as a whole."""
@@ -171,7 +199,7 @@ class _Whole:
         """Take more text; nothing of it is safe yet."""
         self._pieces.append(text)
         self._length += len(text)
-        if self._length > MAX_ANSWER:
+        if self._length * max(_USUAL_WIDTH, self._compiled.widest) > MAX_ANSWER * _USUAL_WIDTH:
             raise ScanError("an answer to a request that defines a cipher is too long to be read in it")
         return Progress((), 0)
 

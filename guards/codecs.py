@@ -47,6 +47,9 @@ MIN_LEET = 4
 
 _OPEN = "".join(map(chr, range(33, 127))) + "·•∙⋅–—−"
 """Characters of which a token in a code may consist."""
+_GROWTH = 8
+"""What is undecided is looked at again when it has grown by this part of it: a long run in a code, a few
+characters at a time, is then read some eight times in all, and not once for each of its pieces."""
 _MARK_AT_END = re.compile(r"[!|](?![A-Za-z0-9@$])")
 _LEET_LIKE = re.compile(r"[0-9@$€!|](?:(?<=[^\W\d].)|(?=[^\W\d]))")
 _STRETCH = re.compile(r"\S+")
@@ -323,7 +326,7 @@ class CodecScan:
 
     def _advance(self, *, closed: bool) -> Progress:
         decided = len(self._tail) if closed else self._decided()
-        if decided == self._looked and not closed:
+        if not closed and decided - self._looked < max(1, self._looked // _GROWTH):
             return Progress((), self._safe_to)
         text = self._tail[:decided]
         codecs = self._codecs

@@ -12,6 +12,7 @@ import binascii
 import codecs
 import html
 import re
+import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -52,11 +53,11 @@ _URL_SAFE = str.maketrans("-_", "+/")
 _ESCAPED = re.compile(
     r"(?:%[0-9A-Fa-f]{2})+"
     r"|(?:&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});)+"
-    r"|(?:\\+(?:u[0-9A-Fa-f]{4}|u\{[0-9A-Fa-f]{1,6}\}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|[0-3][0-7]{2}))+"
+    r"|(?:\\+(?:u[0-9A-Fa-f]{4}|u\{[0-9A-Fa-f]{1,6}\}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|[0-3][0-7]{2}|[nrt](?![a-z])))+"
     r"|U\+[0-9A-Fa-f]{4,6}(?:[ ,]{0,2}U\+[0-9A-Fa-f]{4,6}){0,200}"
 )
 _ESCAPE = re.compile(
-    r"%([0-9A-Fa-f]{2})|\\+(?:u\{?|U\+?|x)([0-9A-Fa-f]+)|U\+([0-9A-Fa-f]+)|\\+([0-3][0-7]{2})"
+    r"%([0-9A-Fa-f]{2})|\\+(?:u\{?|U\+?|x)([0-9A-Fa-f]+)|U\+([0-9A-Fa-f]+)|\\+([0-3][0-7]{2})|\\+([nrt])"
 )
 _ESCAPE_NAMES = {"%": "URL", "&": "HTML entities", "\\": "escapes", "U": "Unicode escapes"}
 
@@ -189,15 +190,23 @@ def _escaped(text: str) -> Iterator[Segment]:
     for match in _ESCAPED.finditer(text):
         raw = match.group()
         shown = html.unescape(raw) if raw[0] == "&" else _unescape(raw)
-        if shown != raw and shown.isprintable():
+        if shown != raw and all(map(_is_text, shown)):
             yield Segment(*match.span(), shown, (_ESCAPE_NAMES[raw[0]],), match.start())
+
+
+def _is_text(char: str) -> bool:
+    """Whether a character is one of texts: white space and invisible ones stand between or within words."""
+    return char.isprintable() or char.isspace() or unicodedata.category(char) == "Cf"
 
 
 def _unescape(raw: str) -> str:
     """Return what a run of escapes says; bytes of `%` and `\\x` are read as UTF-8."""
     data = bytearray()
     for match in _ESCAPE.finditer(raw):
-        byte, code, point, octal = match.groups()
+        byte, code, point, octal, gap = match.groups()
+        if gap:
+            data += b"\n"
+            continue
         number = int(octal, 8) if octal else int(byte or code or point, 16)
         single = byte or octal or (code and "x" in match.group())
         if single:

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
@@ -29,6 +28,10 @@ from guards import exports
 from guards.base import EncoderUnavailable
 from guards.exports import DEFAULT_MODEL
 from policies.text import fold
+
+# Read when it is imported: without it, the runtime keeps an id of the device and reports to its maker.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import onnxruntime
 
 log = logging.getLogger("lethe")
 

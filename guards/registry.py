@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from guards.base import Arms, Compiled, Part, Passage, Plan, Stance, What
-from guards.cipher import SUFFIX, Deciphering, deciphered, told
+from guards.cipher import SUFFIX, Deciphering, deciphered, to_read, told
 from guards.codecs import Codecs
 from guards.digits import Digits
 from guards.fact import Completion
@@ -16,7 +16,7 @@ from guards.ledger import Account, Ledger, account
 from guards.literal import Literals
 from guards.numerals import Numerals
 from guards.passage import Quotes
-from guards.passages import Passages
+from guards.passages import INLINE_CHARS, Passages, aside
 from guards.pattern import Patterns
 from guards.primed import Primed, said_before
 from guards.prompt import Reader
@@ -40,6 +40,8 @@ SCANS: dict[str, Callable[[Policy], Compiled]] = {
 """Every scan that runs over a stream.  `meaning` is not one of them: it is awaited, at sentence ends."""
 _PRIMED = (Quotes, Secrets)
 """Those of which the parts are nobody's name or value, so that the ledger does not count them."""
+_FEW = 200
+"""More texts than this are looked through for ciphers beside the event loop."""
 IN_REQUESTS = ("passage", "secret")
 """Those of them that look at requests as well, and that only policies with targets of their kind have."""
 
@@ -152,10 +154,13 @@ class Guard:
         return replace(arms, findings=(*arms.findings, *cut)) if cut else arms
 
     async def _read(self, passages: Sequence[Passage], client: str) -> Arms:
-        ciphers = told(passage.text for passage in passages)
+        texts = [passage.text for passage in passages]
+        brief = len(texts) <= _FEW and sum(map(len, texts)) <= INLINE_CHARS
+        ciphers = told(texts) if brief else await aside(told, texts)
         if not ciphers:
             return await self._reader.read(passages, client)
-        said = deciphered(passages, ciphers)
+        brief = to_read(passages, ciphers) <= INLINE_CHARS
+        said = deciphered(passages, ciphers) if brief else await aside(deciphered, passages, ciphers)
         arms = await self._reader.read([*passages, *said], client)
         # Which sentence of a cipher holds what cannot be told: all of it is taken out.
         masked = {

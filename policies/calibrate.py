@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from policies.policy import Policy
+from policies.problems import PolicyError, Problem
 from policies.text import fold
 
 Scores = NDArray[np.float64]
@@ -47,6 +49,17 @@ def conformal_rank(count: int, retain_fpr: float) -> int:
         needed = math.ceil(1 / retain_fpr - 1e-9) - 1
         raise ValueError(f"retain_fpr {retain_fpr} needs at least {needed} retain sentences, not {count}")
     return rank
+
+
+def refuse_rate(policy: Policy, file: str) -> None:
+    """Raise PolicyError where a policy that uses meaning asks for what no threshold can promise."""
+    if not policy.uses_meaning:
+        return
+    try:
+        conformal_rank(len(retain_sentences()), policy.retain_fpr)
+    except ValueError as error:
+        message = f"is out of range; {error}"
+        raise PolicyError([Problem(file, 0, 0, "defaults.retain_fpr", None, message)]) from None
 
 
 def conformal_threshold(scores: Scores, retain_fpr: float) -> float:

@@ -119,9 +119,11 @@ def check(file: Path, no_meaning: bool, state: Path | None, encoder: str | None)
 def _pass_its_tests(policy: Policy, file: Path, state: Path | None, encoder: str | None) -> None:
     """Compile a policy whole and ask it its own questions; leave with status 2 where one comes out wrong."""
     from guards.registry import Guard
+    from policies.calibrate import refuse_rate
     from server.compiling import compile_meaning
     from server.policy_tests import failed_tests, lines
 
+    refuse_rate(policy, str(file))
     with progress():
         guard = Guard(policy, compile_meaning(policy, usable_state(state), encoder))
     try:

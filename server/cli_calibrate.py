@@ -67,7 +67,7 @@ def _measured(policy: Policy, file: Path, state: Path | None, encoder: str | Non
 
     if not policy.uses_meaning:
         return calibration(policy, None, None, step)
-    from server.compiler import refuse_rate
+    from policies.calibrate import refuse_rate
     from server.compiling import MeaningMaker
 
     refuse_rate(policy, str(file))

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guards.registry import Guard
+from policies.calibrate import refuse_rate
 from policies.discretion import discreet
 from policies.loader import policy_of
 from policies.policy import Policy
-from policies.problems import PolicyError, Problem
+from policies.problems import PolicyError
 from policies.source import Source
 from server.artefact import ABOUT, Artefact, packed, unpacked
 from server.compiled import CompiledPolicies
@@ -235,8 +236,7 @@ class _Bench:
             gc.enable()
 
     def _make(self, policy: Policy, said: Said) -> None:
-        if policy.uses_meaning:
-            refuse_rate(policy, said["file"])
+        refuse_rate(policy, said["file"])
         known = self._known() if policy.uses_meaning else None
         carried = None if known is None else known.carried(policy)
         whole = not policy.uses_meaning or (known is not None and known.serves(policy))
@@ -280,17 +280,6 @@ class _Bench:
     def _say(self, said: Said, made: Artefact) -> None:
         about = {name: getattr(made, name) for name in (*ABOUT, "kept")}
         self._line.say({"job": said["job"], **about}, made.data)
-
-
-def refuse_rate(policy: Policy, file: str) -> None:
-    """Raise PolicyError where no threshold can promise what the policy asks for."""
-    from policies.calibrate import conformal_rank, retain_sentences
-
-    try:
-        conformal_rank(len(retain_sentences()), policy.retain_fpr)
-    except ValueError as error:
-        message = f"is out of range; {error}"
-        raise PolicyError([Problem(file, 0, 0, "defaults.retain_fpr", None, message)]) from None
 
 
 def _with_examples(policy: Policy) -> frozenset[str]:

@@ -10,6 +10,7 @@ from guards.base import Arms, Channel, Part, Passage, Plan, Stance
 from guards.meaning import Meaning
 from guards.pattern import Patterns
 from guards.registry import Guard
+from policies.calibrate import refuse_rate
 from policies.loader import load_policy
 from policies.policy import Policy
 from server.compiling import compile_meaning
@@ -29,6 +30,7 @@ def explain(file: Path, prompt: str, state: Path | None = None, encoder: str | N
     Raises PolicyError, and EncoderUnavailable where the policy needs meaning and there is no encoder.
     """
     policy = load_policy(file)
+    refuse_rate(policy, str(file))
     meaning = compile_meaning(policy, state or state_folder(), encoder)
     guard = Guard(policy, meaning)
     try:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import logging
 import threading
 import time
 from collections import deque
@@ -30,6 +31,8 @@ from guards import ledger as seen
 from guards.ledger import Attribute, Claim, LedgerUnavailable, allowed
 from server.audit import AuditError, store
 from server.audit.heads import alone
+
+log = logging.getLogger("lethe")
 
 FILE = "ledger.sqlite"
 
@@ -185,6 +188,7 @@ class Ledger:
                     reason = ""
                 except (SQLAlchemyError, OSError, AuditError) as error:
                     answers, reason = None, _reason(error)
+                self._tell(reason)
                 self._failed = answers is None
                 self._answer(batch, answers, reason)
         finally:
@@ -194,6 +198,13 @@ class Ledger:
                 self._waiting.clear()
             self._answer(left, None, "the ledger is closed")
             self._engine.dispose()
+
+    def _tell(self, reason: str) -> None:
+        """Say once that claims cannot be kept, and once that they are again."""
+        if reason and not self._failed:
+            log.error("ledger: %s; exchanges with a target in play are refused until it can be", reason)
+        elif not reason and self._failed:
+            log.warning("the ledger is written again")
 
     def _take(self) -> list[_Claimed]:
         with self._wake:

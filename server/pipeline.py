@@ -172,6 +172,9 @@ class Gateway:
             "targets": len(policy.targets),
             "encoder": self.guard.ready,
             "audit_queue": self.audit.queue_length,
+            # Not False: only what is asked finds out that it can be written again.
+            "audit": "failing" if self.audit.failing else "written",
+            "ledger": "failing" if self.ledger is not None and self.ledger.failing else "written",
         }
 
     @property

@@ -7,6 +7,7 @@ import random
 import re
 import uuid
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -374,3 +375,38 @@ def _any_text(text: str) -> None:
 
 def test_any_text_at_all_can_be_looked_at() -> None:
     quickly(_any_text)()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Odalys&nbsp;Vennaker",
+        "Od&shy;alys Vennaker",
+        "Odalys%0AVennaker",
+        "Odalys\\nVennaker",
+        "Odalys\\u00a0Vennaker",
+        "".join(f"%{ord(char):02x}" for char in "Odalys\nVennaker"),
+    ],
+)
+def test_an_escape_of_white_space_or_of_nothing_hides_no_name(text: str) -> None:
+    assert {each.part for each in CODECS.find(f"It was {text}, so.")} == {Part.NAME}
+
+
+def test_a_long_run_in_a_code_is_read_a_few_times_and_not_once_for_each_piece(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked = 0
+    look = Codecs.look
+
+    def counted(self: Codecs, text: str, *given: Any, **more: Any) -> Any:
+        nonlocal looked
+        looked += len(text)
+        return look(self, text, *given, **more)
+
+    monkeypatch.setattr(Codecs, "look", counted)
+    said = " ".join(f"{ord(char):08b}" for char in "the sea is wide and old and deep " * 6)
+    scan = CODECS.open()
+    for at in range(0, len(said), 4):
+        scan.feed(said[at : at + 4])
+    scan.close("stop")
+    assert looked < 40 * len(said)

@@ -399,3 +399,10 @@ async def test_the_event_loop_goes_before_the_encoder_where_they_share_a_core() 
         behind = os.getpriority(os.PRIO_PROCESS, thread._thread.native_id or 0)
         # Elsewhere a thread has no priority of its own.
         assert behind > os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) or sys.platform != "linux"
+
+
+def test_the_runtime_of_the_encoder_leaves_nothing_of_its_own_behind(tmp_path: Path) -> None:
+    alone = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    alone.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-B", "-c", "import guards.encoder"], env=alone, check=True)
+    assert list(tmp_path.rglob("*")) == []

@@ -7,6 +7,7 @@ records that wait when a commit begins go into it together, so that the cost of 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import threading
@@ -25,6 +26,8 @@ from server.audit import heads, store
 from server.audit.chain import Step, Tip, extend, last_checkpoint, seal_dead, stored_end, with_checkpoint
 from server.audit.records import AuditError, Ended, Opened, canonical
 from server.audit.signing import Keys
+
+log = logging.getLogger("lethe")
 
 
 @dataclass(slots=True, eq=False)
@@ -236,12 +239,20 @@ class Audit:
             while (batch := self._take()) is not None:
                 self._in_hand = batch
                 error = self._attempt(batch)
+                self._tell(error)
                 self._failed = error is not None
                 self._answer(batch, error)
                 self._in_hand = ()
             self._finish()
         finally:
             self._give_up()
+
+    def _tell(self, error: str | None) -> None:
+        """Say once that records cannot be written, and once that they are again."""
+        if error is not None and not self._failed:
+            log.error("%s; exchanges are refused until it can be", error)
+        elif error is None and self._failed:
+            log.warning("the audit is written again")
 
     def _take(self) -> Sequence[_Entry] | None:
         """Wait for records, or until a checkpoint is due (an empty batch), or for the end (None)."""
