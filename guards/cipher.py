@@ -10,14 +10,17 @@ key of abbreviations, settings) makes letters of no meaning out of a text, in wh
 
 from __future__ import annotations
 
+import hashlib
 import re
+import secrets
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from string import ascii_lowercase
 
 from guards.base import Close, Compiled, Finding, Passage, Progress, Scan, ScanError
-from guards.passages import OverBudget
+from guards.passages import INLINE_CHARS, OverBudget, aside
 
 MIN_LETTERS, MIN_WORDS = 8, 6
 """Entries that make a table: of letters; of signs that stand for words."""
@@ -29,6 +32,9 @@ MAX_ENTRIES = 2_000
 MAX_ANSWER = 65_536
 """An answer of more code points to a request that defines a cipher stops the exchange; with several tables,
 fewer do."""
+_FEW, _WORTH = 200, 2_000
+"""More texts than this are looked through beside the event loop; fewer code points are not worth a hash."""
+_CACHED = 8_192
 _USUAL_WIDTH = 6
 """What the two directions of one table of letters read for each code point."""
 SUFFIX = " (read in the cipher that the request defines)"
@@ -91,6 +97,46 @@ def told(texts: Iterable[str]) -> tuple[Cipher, ...]:
     if len(found) > MAX_TABLES:
         raise OverBudget("too many tables that may be ciphers")
     return tuple(found)
+
+
+class Tables:
+    """Finds the ciphers that a request defines; what was looked through before without one costs a hash.
+
+    A conversation sends its history with every turn.  Nothing of a text is kept but a keyed hash.
+    """
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+        self._without: OrderedDict[bytes, None] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, object]:
+        return {}
+
+    def __setstate__(self, _: dict[str, object]) -> None:
+        Tables.__init__(self)
+
+    async def told(self, texts: Sequence[str], client: str) -> tuple[Cipher, ...]:
+        """Return the ciphers that texts define, as `told` does; much text is read beside the event loop.
+
+        client: who asks; what one has brought is no cheaper for another, who could learn of it by that.
+        """
+        if len(texts) <= _FEW and sum(map(len, texts)) <= _WORTH:
+            return told(texts)
+        keys = [self._hash(text, client) for text in texts]
+        fresh = [at for at, key in enumerate(keys) if key not in self._without]
+        new = [texts[at] for at in fresh]
+        brief = len(new) <= _FEW and sum(map(len, new)) <= INLINE_CHARS
+        found = told(new) if brief else await aside(told, new)
+        if not found:
+            for at in fresh:
+                self._without[keys[at]] = None
+            while len(self._without) > _CACHED:
+                self._without.popitem(last=False)
+        return found
+
+    def _hash(self, text: str, client: str) -> bytes:
+        whose = f"{client}\0{text}".encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(whose, key=self._key, digest_size=16).digest()
 
 
 def _tables(pairs: Sequence[tuple[str, str, str]]) -> Iterator[Cipher]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from guards.base import Arms, Compiled, Part, Passage, Plan, Stance, What
-from guards.cipher import SUFFIX, Deciphering, deciphered, to_read, told
+from guards.cipher import SUFFIX, Deciphering, Tables, deciphered, to_read
 from guards.codecs import Codecs
 from guards.digits import Digits
 from guards.fact import Completion
@@ -40,8 +40,6 @@ SCANS: dict[str, Callable[[Policy], Compiled]] = {
 """Every scan that runs over a stream.  `meaning` is not one of them: it is awaited, at sentence ends."""
 _PRIMED = (Quotes, Secrets)
 """Those of which the parts are nobody's name or value, so that the ledger does not count them."""
-_FEW = 200
-"""More texts than this are looked through for ciphers beside the event loop."""
 IN_REQUESTS = ("passage", "secret")
 """Those of them that look at requests as well, and that only policies with targets of their kind have."""
 
@@ -83,6 +81,7 @@ class Guard:
         self._triggers = Triggers(policy) if "trigger" in kinds else None
         asked = [table[name] for name in IN_REQUESTS if name in table]
         self._knowledge = Knowledge(policy)
+        self._tables = Tables()
         self._words = lexicon()
         self._ordinary = known_words().common if self._literals.max_chars else frozenset[str]()
         passages = Passages(policy, self._literals, meaning, self._words, asked, codecs, self._runs)
@@ -154,9 +153,7 @@ class Guard:
         return replace(arms, findings=(*arms.findings, *cut)) if cut else arms
 
     async def _read(self, passages: Sequence[Passage], client: str) -> Arms:
-        texts = [passage.text for passage in passages]
-        brief = len(texts) <= _FEW and sum(map(len, texts)) <= INLINE_CHARS
-        ciphers = told(texts) if brief else await aside(told, texts)
+        ciphers = await self._tables.told([passage.text for passage in passages], client)
         if not ciphers:
             return await self._reader.read(passages, client)
         brief = to_read(passages, ciphers) <= INLINE_CHARS

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from string import ascii_lowercase
 
 import pytest
 
+import guards.cipher
 from guards.base import Arms, Channel, Passage, ScanError, Stance
-from guards.cipher import MAX_ANSWER, MAX_READ, MAX_TABLES, Deciphering, told
+from guards.cipher import MAX_ANSWER, MAX_READ, MAX_TABLES, Cipher, Deciphering, Tables, told
 from guards.passages import OverBudget
 from guards.registry import Guard
 from policies.calibrate import retain_sentences
@@ -136,3 +138,22 @@ def test_tables_before_the_one_that_is_used_do_not_keep_it_from_being_read() -> 
 def test_more_than_can_be_read_in_ciphers_is_refused(passages: list[Passage]) -> None:
     with pytest.raises(OverBudget):
         asyncio.run(GUARD.read(passages))
+
+
+def test_history_that_defines_no_cipher_is_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+
+    def counted(texts: Sequence[str]) -> tuple[Cipher, ...]:
+        looked.append(len(texts))
+        return told(texts)
+
+    monkeypatch.setattr(guards.cipher, "told", counted)
+    tables = Tables()
+    history = [f"{number} " + "The sea is wide. " * 40 for number in range(9)]
+    key = ", ".join(f"{char}={shown}" for char, shown in TABLE.items())
+    assert not asyncio.run(tables.told(history, "one"))
+    assert not asyncio.run(tables.told([*history, "And then?"], "one"))
+    assert asyncio.run(tables.told([*history, key], "one"))
+    assert asyncio.run(tables.told([*history, key, "Go on."], "one"))
+    assert not asyncio.run(tables.told(history, "another"))
+    assert looked == [9, 1, 1, 2, 9]
