@@ -43,6 +43,8 @@ SUFFIX = " (read in the cipher that the request defines)"
 _SIDE = r"[^\s,;|=:<>→⇒↦()\[\]{}]{1,24}"
 _JOINT = r"[ \t]*(?:=>|[-=]?->|[=:→⇒↦])[ \t]*|[ \t]+(?:is|means|becomes|stands[ \t]for)[ \t]+"
 _PAIR = re.compile(rf"(?<![^\s,;|([{{])({_SIDE})({_JOINT})(?=({_SIDE}))")
+_JOINTS = "=", ":", ">", "→", "⇒", "↦", " is ", " means ", " becomes ", " for "
+"""What a pair holds at least one of."""
 # The other side may be the first of the next pair: 'the key: a=q'.
 _ALPHABET = re.compile(r"(?<!\S)\S{26}(?!\S)|(?<!\S)(?:\S ){25}\S(?!\S)")
 _QUOTES = "\"'`“”‘’*_"
@@ -87,9 +89,7 @@ def told(texts: Iterable[str]) -> tuple[Cipher, ...]:
     """
     found: list[Cipher] = []
     for text in texts:
-        if any(
-            map(text.__contains__, ("=", ":", ">", "→", "⇒", "↦", " is ", " means ", " becomes ", " for "))
-        ):
+        if sum(map(text.count, _JOINTS)) >= MIN_WORDS:
             pairs = islice(_PAIR.finditer(text), MAX_ENTRIES)
             found += _tables([(match[1], match[2], match[3]) for match in pairs])
         if len(text) >= 26:
