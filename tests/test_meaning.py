@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import guards.meaning
+import guards.siblings
 from guards.base import EncoderUnavailable, Part
 from guards.encoder import HashingEncoder, OnnxEncoder, Vectors, load_encoder
 from guards.encoder_thread import EncoderThread
@@ -289,15 +290,15 @@ def test_siblings_need_names_on_both_sides() -> None:
     named = target(
         "t", ["Where did Odalys Vennaker live?", "i like tea", "Could I sit by Lake Como?"], (), "entity"
     )
-    names = guards.meaning._names(["I met Ewa Lisowska.", "We saw Gdańsk and I left."])
-    made = guards.meaning._siblings(named, names)
+    names = guards.siblings._names(["I met Ewa Lisowska.", "We saw Gdańsk and I left."])
+    made = guards.siblings._siblings(named, names)
     assert sorted(made) == [
         "Could I sit by Ewa Lisowska?",
         "Could I sit by Gdańsk?",
         "Where did Ewa Lisowska live?",
         "Where did Gdańsk live?",
     ]
-    assert guards.meaning._siblings(named, guards.meaning._names(["no names here"])) == []
+    assert guards.siblings._siblings(named, guards.siblings._names(["no names here"])) == []
 
 
 # --- find -------------------------------------------------------------------------------------------------
