@@ -87,7 +87,7 @@ class Codecs:
 
     def find(self, text: str) -> list[Finding]:
         """Return every finding of a whole text."""
-        return self.open().whole(text)
+        return [*self.open().close("stop", text).findings]
 
     def open(self) -> CodecScan:
         """Return the running state for one channel."""
@@ -282,7 +282,8 @@ class CodecScan:
         """Whether the tail's first word began in text that is gone."""
         self._initials = ""
         """The first letters of the words before the tail."""
-        self._firsts = Firsts(codecs.acrostics)
+        self._firsts: Firsts | None = None
+        """None until text is fed that more may follow."""
         self._seen: set[tuple[int, int, int, Part, int | None, tuple[str, ...]]] = set()
         self._looked = 0
         """How much of the tail was looked at the last time: while it is no more, nothing changes."""
@@ -293,6 +294,8 @@ class CodecScan:
         self._tail += text
         if self._codecs.empty:
             return self._skip()
+        if self._firsts is None:
+            self._firsts = Firsts(self._codecs.acrostics)
         findings, live = self._firsts.feed(text)
         progress = self._advance(closed=False)
         if not findings and live >= progress.safe_to:
@@ -306,18 +309,17 @@ class CodecScan:
             return self._skip()
         if not self._tail:
             return Progress((), self._base)
-        findings = [*self._firsts.feed(last)[0]] if last else []
+        findings = self._last_firsts(last) if last else []
         prefix = self._prefix() if reason == "length" else []
         progress = self._advance(closed=True)
         return Progress([*findings, *progress.findings, *prefix], self._base)
 
-    def whole(self, text: str) -> list[Finding]:
-        """Feed and close in one look."""
-        if self._codecs.empty:
-            return []
-        findings, _ = self._firsts.feed(text) if has_lines(text) else ([], 0)
-        self._tail = text
-        return [*findings, *self._advance(closed=True).findings]
+    def _last_firsts(self, last: str) -> Sequence[Finding]:
+        if self._firsts is None:
+            if not has_lines(last):
+                return ()
+            self._firsts = Firsts(self._codecs.acrostics)
+        return self._firsts.feed(last)[0]
 
     def _skip(self) -> Progress:
         self._base += len(self._tail)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from string import ascii_lowercase
 from typing import NamedTuple
@@ -201,9 +202,13 @@ _WAYS: tuple[tuple[str, ...], ...] = ((), ("atbash",), *[("reversed",)] * 2, *[(
 """How a literal is read out of each of the forms that `_turned` returns."""
 _WAYS_BITS, _OTHER = 3, 1 << 31
 """An owner is a literal's place and, in its last bits, the way; or this and the place of another form."""
+_REMEMBERED = 16_384
+"""Literals of which the forms are remembered."""
 _NO_FORMS = ("",) * len(_WAYS)
 
 
+# Who saves a policy again has changed one target of a thousand.
+@lru_cache(maxsize=_REMEMBERED)
 def _turned(literal: str) -> Sequence[str]:
     """Return what a literal may stand as, in the order of `_WAYS`; nothing for what it is already."""
     glued = literal.replace(" ", "")

@@ -6,6 +6,7 @@ import gc
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from os.path import commonprefix
 from typing import Any, NamedTuple
 
@@ -17,6 +18,9 @@ from guards.heads import WIDTH, Heads, heads_of
 from policies.policy import Fact, Policy
 from policies.text import fold
 from policies.values import parse, spaced_and_glued
+
+_REMEMBERED = 16_384
+"""Values of which the writings are remembered, by the process that compiles."""
 
 
 class Entry(NamedTuple):
@@ -90,15 +94,35 @@ class Written:
 
     def _add_fact(self, index: int, place: int, fact: Fact) -> None:
         for at, value in enumerate(fact.values):
-            parsed = parse(value)
-            strong = parsed.strength(titled=fact.of_works) == "strong"
-            own = (Entry(Part.VALUE, index, place, at, strong),)
-            _add(self.literals, parsed.usual(), own)
-            _add(self.spellings, parsed.others(fact.relation.name), own)
-            if parsed.dates or parsed.number:
-                _add(self.numerals, (f" {key} " for key in parsed.numerals()), own)
-            if parsed.dates or parsed.bare:
-                _add(self.digits, parsed.digits(), own)
+            forms = _forms(value, fact.relation.name, fact.of_works)
+            own = (Entry(Part.VALUE, index, place, at, forms.strong),)
+            _add(self.literals, forms.usual, own)
+            _add(self.spellings, forms.others, own)
+            _add(self.numerals, forms.numerals, own)
+            _add(self.digits, forms.digits, own)
+
+
+class _Forms(NamedTuple):
+    """The keys of one value."""
+
+    strong: bool
+    usual: tuple[str, ...]
+    others: tuple[str, ...]
+    numerals: tuple[str, ...] = ()
+    digits: tuple[str, ...] = ()
+
+
+# Who saves a policy again has changed one target of a thousand.
+@lru_cache(maxsize=_REMEMBERED)
+def _forms(value: str, relation: str, of_works: bool) -> _Forms:
+    parsed = parse(value)
+    return _Forms(
+        parsed.strength(titled=of_works) == "strong",
+        tuple(parsed.usual()),
+        tuple(parsed.others(relation)),
+        tuple(f" {key} " for key in parsed.numerals()) if parsed.dates or parsed.number else (),
+        tuple(parsed.digits()) if parsed.dates or parsed.bare else (),
+    )
 
 
 def _add(keys: dict[str, Entries], new: Iterable[str], own: Entries) -> None:
