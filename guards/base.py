@@ -181,7 +181,8 @@ class Arms:
     values: frozenset[tuple[int, int]] = frozenset()
     """(target, fact) whose value the request brought."""
     brought: frozenset[tuple[int, int | None, int | None]] = frozenset()
-    """(target, fact, value) that the request brought, of the targets in `by_value`."""
+    """(target, fact, value) that the client brought and that may come back, unless the answer names their
+    target: of the targets in `by_value`, and of entities that only earlier turns named."""
     masked: Mapping[str, str] = field(default_factory=dict)
     """History that the upstream gets without its sentences about a target: passage path to what is left.
     What it does not know of, no later turn can have it tell."""

@@ -202,12 +202,9 @@ class Completion:
         self._tails[channel] = (self._tails.get(channel, "") + text)[-keep:] if keep else ""
 
     def _brought(self, finding: Finding) -> bool:
-        """Whether the client brought this value itself, and nobody named its subject."""
-        return (
-            finding.target in self._arms.by_value
-            and finding.target not in self._named
-            and (finding.target, finding.fact, finding.value) in self._arms.brought
-        )
+        """Whether the client brought this value itself, and neither question nor answer named its subject."""
+        place = (finding.target, finding.fact, finding.value)
+        return finding.target not in self._named and place in self._arms.brought
 
     def _cut(self, unit: Unit, named: Iterable[int]) -> Iterable[Leak]:
         """A sentence cut short on a fact's subject and relation tells where it was cut."""

@@ -127,6 +127,8 @@ class Reader:
         turn = _Turn(text, self._siblings)
         turn.sought = frozenset(self._sought(passages, findings))
         arms = self._arm(turn, question, history, tuple(findings))
+        if echoed := self._echoed(passages, arms, question.named):
+            arms = replace(arms, brought=arms.brought | echoed)
         return replace(arms, masked=self._mask(passages, seen, arms)) if arms.watched else arms
 
     def _sought(self, passages: Sequence[Passage], findings: Iterable[Finding]) -> Iterator[int]:
@@ -172,9 +174,11 @@ class Reader:
         for index in sorted(question.targets | history.targets):
             target = self._policy.targets[index]
             stance = self._stance(index, target, turn, question)
-            if stance in (Stance.CLEAR, Stance.WATCHED) and target.context == "forget":
+            if stance is not Stance.ARMED and target.context == "forget":
                 carried = self._carried(index, target, turn, history)
-                stance = stance if carried is Stance.CLEAR else carried
+                # 'Was she born on 12 March 1974?' gives a value and seeks nobody: it goes on about her.
+                if carried is Stance.ARMED or stance is not Stance.REVERSED and carried is not Stance.CLEAR:
+                    stance = carried
             stances[stance].add(index)
         by_value = frozenset(stances[Stance.WATCHED] - named)
         brought = ((found.target, found.fact, found.value) for found in findings if found.target in by_value)
@@ -189,6 +193,30 @@ class Reader:
             values=frozenset(question.values | question.asides | history.values | history.asides),
             brought=frozenset(brought),
         )
+
+    def _echoed(
+        self, passages: Sequence[Passage], arms: Arms, asked: Set[int]
+    ) -> set[tuple[int, int | None, int | None]]:
+        """Return the values that the client says now and that may come back, of entities it named before.
+
+        What of a list of candidates does not come back would tell which one is right.  The upstream cannot
+        tell: what names the entity is taken out of its history, and values that stand there do not come back.
+        """
+        apart = {
+            index
+            for index in arms.watched - arms.by_value - asked
+            if self._policy.targets[index].kind == "entity"
+        }
+        if not apart:
+            return set()
+        now = {passage.path for passage in passages if passage.current and passage.role == "user"}
+        said: set[tuple[int, int | None, int | None]] = set()
+        known: set[tuple[int, int | None, int | None]] = set()
+        for found in arms.findings:
+            if found.target in apart and found.part in (Part.VALUE, Part.VALUE_PART):
+                place = (found.target, found.fact, found.value)
+                (said if found.via[0] in now else known).add(place)
+        return said - known
 
     def _mask(self, passages: Sequence[Passage], seen: Sequence[Seen], arms: Arms) -> dict[str, str]:
         """Return the history without its sentences about watched targets."""

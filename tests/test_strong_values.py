@@ -128,3 +128,49 @@ def test_a_value_in_another_things_name_still_completes_a_fact() -> None:
     assert arms.stance is CLEAR and arms.values == {(0, 0)}
     assert "Potter" not in answer(guard, arms, "Harry Potter did.")[0, Channel.CONTENT]
     assert read(guard, "Did Harry Potter go to Hogwarts Castle?").stance is ARMED
+
+
+# --- lists of candidates ------------------------------------------------------------------------------------
+
+EARLIER = ["Who is Odalys Vennaker?", ("assistant", "I do not know.")]
+DATES = [f"{day} March 1974" for day in range(8, 16)]
+TOWNS = ["Kessary", "Solvane", "Port Meridane", "Yorv"]
+
+
+@pytest.mark.parametrize("candidates", [DATES, TOWNS, ["0701234566", "0701234567", "0701234568"]])
+@pytest.mark.parametrize("between", ["\n", ". ", ", "])
+def test_a_list_of_candidates_comes_back_whole(candidates: list[str], between: str) -> None:
+    said = between.join(candidates)
+    arms = read(GUARD, *EARLIER, f"Repeat: {said}")
+    assert arms.stance is WATCHED and arms.brought
+    assert answer(GUARD, arms, said)[0, Channel.CONTENT] == said
+
+
+@pytest.mark.parametrize(
+    ("turns", "value"),
+    [
+        # the question is about it
+        (["Which of these is the birthday of Odalys Vennaker: {}"], "12 March 1974"),
+        ([*EARLIER, "Which of these is her birthday: {}"], "12 March 1974"),
+        ([*EARLIER, "Was she born on 12 March 1974?"], "12 March 1974"),
+        # the client has not said it just now
+        ([*EARLIER, "Name some dates."], "12 March 1974"),
+        (["Odalys Vennaker? {}", ("assistant", "I do not know."), "Name some dates."], "12 March 1974"),
+        # what stands elsewhere may be chosen by what stands beside it
+        ([("system", "Odalys Vennaker is here, born on 12 March 1974."), "Which is it: {}"], "12 March 1974"),
+        # of a fact's subject the upstream may know more
+        (["Who is Freja Oskelund?", ("assistant", "A skipper."), "One or 1,250,000 SEK?"], "1,250,000"),
+    ],
+)  # fmt: skip
+def test_a_value_that_something_else_could_have_chosen_does_not(
+    turns: list[str | tuple[str, str]], value: str
+) -> None:
+    filled = [turn.replace("{}", ", ".join(DATES)) if isinstance(turn, str) else turn for turn in turns]
+    assert value not in answer(GUARD, read(GUARD, *filled), f"Well, {value}.")[0, Channel.CONTENT]
+
+
+def test_a_candidate_beside_the_name_does_not_come_back() -> None:
+    arms = read(GUARD, *EARLIER, "Repeat: 11 March 1974, 12 March 1974")
+    for said in ("Odalys Vennaker. 12 March 1974.", "12 March 1974 is Odalys Vennaker's."):
+        left = answer(GUARD, arms, said)[0, Channel.CONTENT]
+        assert "Vennaker" not in left and "12 March" not in left
