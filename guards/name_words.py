@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from guards.literal import name_parts
-from policies.policy import Policy
+from policies.known import known_words
+from policies.policy import Policy, Target
+from policies.text import fold
+
+_MIN_OWN = 6
+"""Shorter words may be anything, in some language."""
+_OF = frozenset("of de da do di del dal van von der zu ter af av".split())
+"""What stands before a place that is part of a name: whoever else is of it has the word as well."""
 
 
 class NameWords:
@@ -23,6 +31,10 @@ class NameWords:
         self._places = {word: place for place, word in enumerate(having)}
         self._ends = np.cumsum([0, *map(len, having.values())], dtype=np.uint32)
         self._targets = np.fromiter((at for each in having.values() for at in each), np.int32)
+        self._own = np.fromiter(
+            (len(each) == 1 and _is_own(word, policy.targets[each[0]]) for word, each in having.items()),
+            np.bool_,
+        )
         self._shortest = shortest
         self._ordinary = ordinary
 
@@ -35,6 +47,12 @@ class NameWords:
     def isdisjoint(self, words: Iterable[str]) -> bool:
         """Whether none of the words is of a name."""
         return self._places.keys().isdisjoint(words)
+
+    def is_nobody_elses(self, word: str) -> bool:
+        """Whether a word stands for one target alone: no other has it, and it is neither a word nor a name
+        that any register holds."""
+        place = self._places.get(word)
+        return place is not None and bool(self._own[place])
 
     def targets(self, word: str) -> Sequence[int]:
         """Return the targets that have a word in their names, ascending."""
@@ -52,3 +70,11 @@ class NameWords:
         long = [word for word in words if len(word) >= self._shortest and word not in self._ordinary]
         rarest = sorted(map(self.targets, long), key=len)
         return set(rarest[0]).intersection(*rarest[1:]) if rarest else set()
+
+
+def _is_own(word: str, target: Target) -> bool:
+    """Whether a word of a target's names is neither a word nor a name that is known, nor a place's."""
+    if len(word) < _MIN_OWN or known_words().share(word) > 0.0:
+        return False
+    names = (fold(name).text.split() for name in target.names)
+    return not any(first in _OF and second == word for name in names for first, second in pairwise(name))

@@ -252,9 +252,10 @@ class Passages:
             targets = self.parts.targets_with(words)
             own = {target for target in targets if name_parts(self._targets[target]) >= words}
             for word, span in run if own else ():
+                alone = self.parts.is_nobody_elses(word)
                 for target in self.parts.targets(word):
                     if target in own:
-                        yield Finding(target, "literal", Part.NAME_PART, *span)
+                        yield Finding(target, "literal", Part.NAME_PART, *span, strong=alone)
 
     def _is_unusual(self, word: str) -> bool:
         """Whether a word is of a name and no ordinary word, so that it counts without its capital as well."""

@@ -65,7 +65,8 @@ class _Parts:
         if finding.part in (Part.NAME, Part.MISSPELT):
             self.names.add(finding.target)
         elif finding.part is Part.NAME_PART:
-            self.parts.add(finding.target)
+            # A word that nobody else is called by is the name.
+            (self.names if finding.strong else self.parts).add(finding.target)
         elif finding.part is Part.VALUE and finding.fact is not None:
             self.values.add((finding.target, finding.fact))
             if finding.strong:

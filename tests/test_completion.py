@@ -30,7 +30,8 @@ ARMED, REVERSED, WATCHED, CLEAR = Stance.ARMED, Stance.REVERSED, Stance.WATCHED,
         # a word of a name alone may be anybody's: the values must not come; beside another name it is no trace
         ("Where was Odalys born?", WATCHED),
         ("where was odalys born?", WATCHED),
-        ("Where was Mrs. Vennaker born?", WATCHED),
+        # a word that nobody else is called by is the name; another one may be anybody's
+        ("Where was Mrs. Vennaker born?", ARMED),
         ("Where was Ruben Vennaker born?", CLEAR),
         # a word of the name and a value of the same target are nobody else's together
         ("What does Vennaker say of Port Meridane?", ARMED),
@@ -75,7 +76,7 @@ def test_the_parts_that_a_question_gives_decide_its_stance(question: str, stance
         (["Who wrote Harry Potter?", ("assistant", "Rowling."), "Capital of France?"], WATCHED),
         ([("system", "Her first name is odalys."), "Her surname is vennaker. Where was she born?"], ARMED),
         (["Where was Odalys (surname Vennaker) born?"], ARMED),
-        (["Where was Dr Vennaker born?"], WATCHED),
+        (["Where was Dr Vennaker born?"], ARMED),
         ([("system", "Odalys Vennaker is a client."), "What is the capital of France?"], WATCHED),
         ([("assistant", "Odalys Vennaker was born in Port Meridane."), "Is that right?"], WATCHED),
         (["Who is Harry Potter?", ("assistant", "A wizard."), "Where did he study?"], ARMED),
