@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from guards.calibration import Calibration, Figure, Near, TargetFigures
-from guards.curves import Curve, draw
 from policies.calibrate import Rate
 from policies.policy import Policy
+from server.curves import Curve, draw
 from server.wording import counted, forgetting
 
 _SHOWN = 20

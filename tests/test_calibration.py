@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from guards.calibration import Calibration, calibration, folds_of, trade, variants
-from guards.curves import Curve, draw
 from guards.drift import SHARES, Drift
 from guards.encoder import HashingEncoder
 from guards.encoder_thread import EncoderThread
@@ -23,6 +22,7 @@ from policies.loader import parse_policy
 from policies.policy import Policy
 from server.calibration import as_object, lines, picture
 from server.cli import main
+from server.curves import Curve, draw
 from tests.guarding import read
 
 TIDES = [
