@@ -150,5 +150,6 @@ def _replace(path: Path, text: str) -> None:
         os.chmod(name, path.stat().st_mode & 0o777)
         os.replace(name, path)
     except BaseException:
+        # Whatever it is, an operator's Ctrl-C included: beside the policy nothing is left of it.
         os.unlink(name)
         raise

@@ -226,6 +226,7 @@ class Audit:
             self._write([_Entry(started)], sign=True)
             self._file_checkpoint()
         except BaseException:
+            # Whatever it is goes on to the caller; without a thread nobody else would let these go.
             self._running.close()
             self._engine.dispose()
             raise
