@@ -197,7 +197,7 @@ class Passages:
             findings += self._hyphened_parts(words, folded)
         reach = self._reach
         ends = _ends(text) if findings else ()
-        if len(folded.text) <= 2 * reach:
+        if not folded.spans or len(folded.text) <= 2 * reach:
             return Seen(tuple(findings), named, len(text), len(text), ends)
         head = folded.spans[folded.word_at(reach)][1]
         tail = folded.spans[folded.word_at(len(folded.text) - reach)][0]

@@ -96,6 +96,12 @@ def test_a_conversation_that_grew_under_the_policy_is_never_over_budget() -> Non
         asyncio.run(go())
 
 
+@pytest.mark.parametrize("text", ["?", "… ?", " ", ""])
+def test_a_text_without_a_word_is_read_under_a_policy_without_a_name(text: str) -> None:
+    (seen,) = asyncio.run(reader(policy()).read(said(text)))
+    assert (seen.findings, seen.head, seen.tail) == ((), len(text), len(text))
+
+
 def test_what_is_remembered_holds_no_text() -> None:
     passages = reader(PEOPLE)
     asyncio.run(passages.read(said(f"{FILLER} Odalys Vennaker was born in Port Meridane. {FILLER}")))
