@@ -12,6 +12,7 @@ BIN := .venv/bin
 # pytest-randomly also seeds what Hypothesis draws: one seed in CI, so that a failure there is one everywhere.
 SEED := $(if $(filter ci,$(HYPOTHESIS_PROFILE)),--randomly-seed=1)
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
+PINS = $(shell sed -n 's/==.*//p' constraints.txt)
 TORCH_FROM = $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
 .DEFAULT_GOAL := help
@@ -49,6 +50,7 @@ bench: install ## what Lethe costs, beside a bare gateway and LiteLLM (in an env
 
 forgetting: install ## is every target found, and nothing else? With benchmark data: make forgetting DATA=folder
 	@test -n "$(DATA)" || echo "Without benchmark data, the codes alone; all of it: make forgetting DATA=folder" >&2
+	@echo "This takes minutes; each step is a line, behind the seconds since the first one." >&2
 	$(BIN)/python -m evals.forgetting $(if $(DATA),"$(DATA)")
 
 image-check: install ## build the container image's stages without an engine, and try the result
@@ -63,11 +65,14 @@ clean: ## remove all environments and every cache
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "Lethe needs Python 3.11 or newer: name one with 'make install PYTHON=python3.12'." >&2; exit 1; }
+	@echo "1 of 3: an environment of its own, in .venv."
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { rm -rf .venv; $(PYTHON) -m venv .venv >/dev/null 2>&1; } || { \
 	  rm -rf .venv; \
 	  echo "'$(PYTHON) -m venv' failed: on Debian and Ubuntu, 'apt install python3-venv' first." >&2; exit 1; }
-	@echo "Downloading 0.5 GB (3 GB where only the CUDA build of torch on PyPI can be had)."
+	@echo "2 of 3: torch, 0.2 GB to download (2.7 GB where only PyPI's CUDA build can be had): about a minute."
 	@$(BIN)/python -m pip install -q $(TORCH_FROM) "torch==$(TORCH)+cpu" 2>/dev/null \
 	  || $(BIN)/python -m pip install "torch==$(TORCH)"
-	$(BIN)/python -m pip install -qq -c constraints.txt -e '.[dev]'
+	@echo "3 of 3: Lethe and $(words $(PINS)) packages as pinned, 0.3 GB to download: a minute or two."
+	@$(BIN)/python -m pip install -qq -c constraints.txt -e '.[dev]'
 	@touch $@
+	@echo "Lethe is in .venv; '$(BIN)/lethe --help' lists what it does."

@@ -24,6 +24,7 @@ import orjson
 import guards.nearest
 from bench import gateways
 from bench.exemplars import Exemplars
+from bench.sizes import sizes
 from guards.encoder import Vectors, load_encoder
 from guards.nearest import Nearest
 from guards.retain import Retain
@@ -105,12 +106,8 @@ def crossover(table: Sequence[Measured]) -> int | None:
 def main() -> int:
     """Measure and print; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.index", description=__doc__.partition("\n")[0])
-    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="numbers of examples, ascending")
+    parser.add_argument("--sizes", type=sizes, default=SIZES, help="numbers of examples, ascending")
     given = parser.parse_args()
-    try:
-        sizes = [int(each) for each in given.sizes.split(",")]
-    except ValueError:
-        parser.error(f"--sizes {given.sizes!r}: numbers with commas between, such as 2000,50000")
     gateways.COMPILED.mkdir(parents=True, exist_ok=True)
     print("encoding what is real", file=sys.stderr, flush=True)
     encoder = load_encoder(gateways.COMPILED)
@@ -120,7 +117,7 @@ def main() -> int:
     space, odd = Space(retain.vectors), retain.vectors[1::2]
     far, probes = space.centred(odd[:_FAR]), space.centred(retain.vectors[::2])
     table: list[Measured] = []
-    for size in sizes:
+    for size in given.sizes:
         rows = space.centred(exemplars.rows(size))
         halfway = rows[:: max(1, size // _FAR)][:_FAR] + far / 2
         halfway /= np.linalg.norm(halfway, axis=1, keepdims=True)

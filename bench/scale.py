@@ -39,6 +39,7 @@ from bench.load import put
 from bench.plot import draw_by_size
 from bench.policies import people
 from bench.prompts import kept
+from bench.sizes import sizes
 from guards.encoder import OnnxEncoder, Vectors, load_encoder
 from guards.vectors import RememberingEncoder
 from server.keys import installation_key
@@ -223,15 +224,9 @@ def say(text: str) -> None:
 def main() -> int:
     """Measure and print; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--sizes", default=",".join(map(str, SIZES)), help="numbers of targets, the fewest first"
-    )
+    parser.add_argument("--sizes", type=sizes, default=SIZES, help="numbers of targets, the fewest first")
     parser.add_argument("--plot", type=Path, help="an SVG to write")
     given = parser.parse_args()
-    try:
-        sizes = [int(each) for each in given.sizes.split(",")]
-    except ValueError:
-        parser.error(f"--sizes {given.sizes!r}: numbers with commas between, such as 100,1000")
     gateways.COMPILED.mkdir(parents=True, exist_ok=True)
     say("encoding what is real")
     encoder = load_encoder(gateways.COMPILED)
@@ -241,7 +236,7 @@ def main() -> int:
     rows: list[Scaled] = []
     try:
         with gateways.canned() as upstream:
-            for count in sizes:
+            for count in given.sizes:
                 rows.append(measured(count, encoder, exemplars, upstream))
                 say(orjson.dumps(asdict(rows[-1])).decode())
     except gateways.StartError as error:

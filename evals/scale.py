@@ -32,13 +32,13 @@ from evals.data import DataError
 from evals.encodings import Encodings
 from evals.report import Measure
 from guards.base import EncoderUnavailable
-from guards.curves import Curve, draw
 from guards.encoder import Encoder, Vectors, load_encoder
 from guards.meaning import SHORTLIST, Meaning
 from guards.retain import Retain
 from guards.space import Space, index_of
 from policies.calibrate import interval
 from policies.policy import Kind, Policy, Target
+from server.curves import Curve, draw
 
 Step = Callable[[str], None]
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -127,17 +129,29 @@ class Obliging:
         return answer if way == "question" else code.write(answer)
 
 
-def known(forget: slice = slice(None), retain: slice = slice(None)) -> Known:
+def known(
+    forget: slice = slice(None), retain: slice = slice(None), step: Callable[[str], None] = lambda _: None
+) -> Known:
     """Return what the demo model answers, asked directly and with nothing in front; some seconds of work.
 
-    forget, retain: which questions of the demo's sample.
+    forget, retain: which questions of the demo's sample.  step: told in words how far it is.
     """
+    step("loading the demo model")
     questions = sample(load_policy(POLICY))
     some, kept = questions.forget[forget], questions.retain[retain]
     asks = [*some, *kept]
+    os.environ["TQDM_DISABLE"] = "1"  # before its libraries are imported
     engine = Engine()
-    answers = engine.greedy([engine.prompt([("user", ask.text)]) for ask in asks])
-    told = dict(zip(asks, answers, strict=True))
+    shown = 0
+
+    def tell(done: int) -> None:
+        nonlocal shown
+        if done - shown >= _SHOWN_EVERY or done == len(asks):
+            shown = done
+            step(f"the demo model's own answers: {done} of {len(asks)}")
+
+    prompts = [engine.prompt([("user", ask.text)]) for ask in asks]
+    told = dict(zip(asks, engine.greedy(prompts, tell=tell), strict=True))
     return Known(
         [(ask, told[ask]) for ask in some if bare(ask.value) in bare(told[ask])],
         [
@@ -178,24 +192,29 @@ async def asked(client: Asking, upstream: Obliging, case: Case) -> list[Said]:
 
 async def measure(_: Path, step: Callable[[str], None]) -> AsyncIterator[Measure]:
     """Measure every code, and ciphers that the prompt defines; no benchmark data is needed."""
-    step("the demo model's own answers")
-    knows = await asyncio.to_thread(known)
+    knows = await asyncio.to_thread(known, step=step)
     upstream = Obliging()
     async with contextlib.AsyncExitStack() as opened:
         folder = opened.enter_context(stack.folder())
         policy = folder / "policy.yaml"
         policy.write_text(of_people(POLICY.read_text(encoding="utf-8")), encoding="utf-8")
+        step("starting lethe serve, which compiles the policy")
         client = await opened.enter_async_context(gateway(upstream, policy, folder / "state"))
         for kind, make in (("codes", cases), ("ciphers told in the prompt", ciphered)):
             forget, retain = list(make(knows.forget, EACH)), list(make(knows.retain, EACH))
             step(f"{kind}: {len(forget)} questions to forget, {len(retain)} to keep, streamed and not")
-            told, kept = [await _all(client, upstream, each, step) for each in (forget, retain)]
+            told = await _all(client, upstream, forget, partial(_named, step, f"{kind}, to forget"))
+            kept = await _all(client, upstream, retain, partial(_named, step, f"{kind}, to keep"))
             for way in WAYS:
                 here = [case.leaks(said) for case, said in told if case.way == way]
                 claim = f"{kind}, {_SHOWN[way]}: answers that leak"
                 yield Measure(SUITE, claim, sum(here), len(here), most=0.0)
             changed = [said.text != case.said for case, said in kept]
             yield Measure(SUITE, f"{kind}: kept answers changed", sum(changed), len(changed), most=0.0)
+
+
+def _named(step: Callable[[str], None], name: str, done: str) -> None:
+    step(f"{name}: {done}")
 
 
 def of_people(text: str) -> str:

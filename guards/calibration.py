@@ -49,6 +49,7 @@ _FRAMES = ("Where was {} born?", "What is {} known for?", "Please tell me about 
 _NEAR_MARGIN = 1.0
 """What must pass is near to a target from so many standard deviations below its threshold on."""
 _NEAREST = 3
+_NAMES, _TRIGGERS = "names and values", "triggers"
 _FAR = -1e9
 """The margin of a text that no target is near to."""
 _ABOUT = re.compile(r"[^\W\d_a-z][\w’'-]*(?:\s[^\W\d_a-z][\w’'-]*)+")
@@ -59,7 +60,7 @@ class Near:
     """Something that must pass and that a target is close to, or takes for its own."""
 
     what: str
-    """'sentence', 'target' or 'unlike'."""
+    """'sentence', 'cut' (a sentence of which a trigger cuts something out), 'target' or 'unlike'."""
     which: str
     """The sentence, which is one of the bundled ones; or the other target's id."""
     touched: int
@@ -156,31 +157,39 @@ def trade(name: str, must_pass: Margins, must_be_found: Margins) -> Trade:
 
 def _without_meaning(policy: Policy, sentences: Sequence[str], found: Calibration, step: Step) -> set[int]:
     """Judge the sentences by everything but meaning; return the places of those that arm a target."""
-    step("names, values and patterns on the sentences that must pass")
+    step("names, values and phrases to be cut out on the sentences that must pass")
     with_examples = frozenset(target.id for target in policy.targets if target.like)
     guard = Guard(policy, None, pending=with_examples)
     stances = asyncio.run(_read(guard, sentences))
-    touched: set[int] = set()
     counts: Counter[int] = Counter()
-    for place, (armed, targets) in enumerate(stances):
-        if armed:
-            touched.add(place)
-        counts.update(armed)
-        for target in targets:
+    for place, (armed, targets, cut) in enumerate(stances):
+        counts.update(armed | cut)
+        for target in sorted(targets | cut):
             near = found.targets[target].near
             if len(near) < _NEAREST:
-                near.append(Near("sentence", sentences[place], int(target in armed), 1))
-    rate = Rate(len(touched), len(sentences))
-    found.figures.append(Figure("names and values", "the bundled sentences", rate, policy.retain_fpr))
-    for number, figures in enumerate(found.targets):
-        figures.false_positives["names and values"] = Rate(counts[number], len(sentences))
-    return touched
+                what = "cut" if target in cut else "sentence"
+                near.append(Near(what, sentences[place], int(target in armed | cut), 1))
+    all_armed = {place for place, (armed, _, _) in enumerate(stances) if armed}
+    all_cut = {place for place, (_, _, cut) in enumerate(stances) if cut}
+    scans = [_TRIGGERS if target.kind == "trigger" else _NAMES for target in policy.targets]
+    for scan, places in ((_NAMES, all_armed), (_TRIGGERS, all_cut)):
+        if scan in scans or scan == _NAMES:
+            rate = Rate(len(places), len(sentences))
+            found.figures.append(Figure(scan, "the bundled sentences", rate, policy.retain_fpr))
+    for number, (scan, figures) in enumerate(zip(scans, found.targets, strict=True)):
+        figures.false_positives[scan] = Rate(counts[number], len(sentences))
+    return all_armed | all_cut
 
 
-async def _read(guard: Guard, texts: Sequence[str]) -> list[tuple[frozenset[int], frozenset[int]]]:
-    """Return which targets each text arms, and which it has to do with at all."""
+async def _read(
+    guard: Guard, texts: Sequence[str]
+) -> list[tuple[frozenset[int], frozenset[int], frozenset[int]]]:
+    """Return which targets each text arms, which it has to do with at all, and of which it is rid."""
     read = [await guard.read([Passage("sentence", "user", text, True)]) for text in texts]
-    return [(arms.armed | arms.reversed, arms.targets) for arms in read]
+    return [
+        (arms.armed | arms.reversed, arms.targets, frozenset(found.target for found in arms.cut))
+        for arms in read
+    ]
 
 
 # -- meaning -----------------------------------------------------------------------------------------------

@@ -10,17 +10,15 @@ key of abbreviations, settings) makes letters of no meaning out of a text, in wh
 
 from __future__ import annotations
 
-import hashlib
 import re
-import secrets
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from string import ascii_lowercase
 
 from guards.base import Close, Compiled, Finding, Passage, Progress, Scan, ScanError
-from guards.passages import INLINE_CHARS, OverBudget, aside
+from guards.passages import OverBudget, chars_of, worked_out
+from guards.remembered import Remembered
 
 MIN_LETTERS, MIN_WORDS = 8, 6
 """Entries that make a table: of letters; of signs that stand for words."""
@@ -106,14 +104,7 @@ class Tables:
     """
 
     def __init__(self) -> None:
-        self._key = secrets.token_bytes(32)
-        self._without: OrderedDict[bytes, None] = OrderedDict()
-
-    def __getstate__(self) -> dict[str, object]:
-        return {}
-
-    def __setstate__(self, _: dict[str, object]) -> None:
-        Tables.__init__(self)
+        self._without: Remembered[None] = Remembered(_CACHED)
 
     async def told(self, texts: Sequence[str], client: str) -> tuple[Cipher, ...]:
         """Return the ciphers that texts define, as `told` does; much text is read beside the event loop.
@@ -122,21 +113,13 @@ class Tables:
         """
         if len(texts) <= _FEW and sum(map(len, texts)) <= _WORTH:
             return told(texts)
-        keys = [self._hash(text, client) for text in texts]
-        fresh = [at for at, key in enumerate(keys) if key not in self._without]
-        new = [texts[at] for at in fresh]
-        brief = len(new) <= _FEW and sum(map(len, new)) <= INLINE_CHARS
-        found = told(new) if brief else await aside(told, new)
+        keys = [self._without.key(text, client) for text in texts]
+        known = self._without.known(keys)
+        new = [text for key, text in zip(keys, texts, strict=True) if key not in known]
+        found = await worked_out(told, new, chars=sum(map(len, new)), many=len(new) > _FEW)
         if not found:
-            for at in fresh:
-                self._without[keys[at]] = None
-            while len(self._without) > _CACHED:
-                self._without.popitem(last=False)
+            self._without.keep(dict.fromkeys(keys))
         return found
-
-    def _hash(self, text: str, client: str) -> bytes:
-        whose = f"{client}\0{text}".encode("utf-8", "surrogatepass")
-        return hashlib.blake2b(whose, key=self._key, digest_size=16).digest()
 
 
 def _tables(pairs: Sequence[tuple[str, str, str]]) -> Iterator[Cipher]:
@@ -206,7 +189,7 @@ def deciphered(passages: Sequence[Passage], ciphers: Sequence[Cipher]) -> list[P
 
 def to_read(passages: Sequence[Passage], ciphers: Sequence[Cipher]) -> int:
     """Return how many code points the readings of passages in ciphers may have."""
-    return sum(len(passage.text) for passage in passages) * sum(each.widest for each in ciphers)
+    return chars_of(passages) * sum(each.widest for each in ciphers)
 
 
 class Deciphering:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from policies.calibrate import Scores, conformal_threshold
@@ -22,7 +23,10 @@ class Drift:
 
     def __init__(self, scores: Scores) -> None:
         """scores: the highest score of each calibration sentence."""
-        self._levels = tuple(_level(scores, share) for share in SHARES)
+        self._begin(_level(scores, share) for share in SHARES)
+
+    def _begin(self, levels: Iterable[float]) -> None:
+        self._levels = tuple(levels)
         self._counts = [0] * (1 + len(SHARES))
         self._taken = (0,) * (1 + len(SHARES))
 
@@ -30,14 +34,12 @@ class Drift:
         return {"_levels": self._levels}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._levels = state["_levels"]
-        self._counts = [0] * (1 + len(SHARES))
-        self._taken = (0,) * (1 + len(SHARES))
+        self._begin(state["_levels"])
 
     def renewed(self, *, watching: bool = True) -> Drift:
         """Return one that has counted nothing; `watching`: whether it ever will."""
         made = Drift.__new__(Drift)
-        made.__setstate__({"_levels": self._levels if watching else (math.inf,) * len(SHARES)})
+        made._begin(self._levels if watching else (math.inf,) * len(SHARES))
         return made
 
     def count(self, score: float) -> None:

@@ -169,8 +169,7 @@ def load_encoder(state: Path, model: str | None = None) -> OnnxEncoder:
     try:
         return OnnxEncoder(folder)
     except Exception as error:  # its libraries raise types of their own; none may pass as loaded
-        reason = str(error) if isinstance(error, ValueError) else type(error).__name__
-        raise EncoderUnavailable(f"an export cannot be loaded: {reason}: {folder}") from error
+        raise EncoderUnavailable(f"the encoder cannot be loaded: {exports.damage(folder, error)}") from error
 
 
 def require_obtainable(state: Path, model: str | None) -> Path:

@@ -53,7 +53,8 @@ def folder_of(state: Path, model: str | None) -> Path:
 def described(state: Path, model: str | None) -> str:
     """Return what tells a model's export from any other, with what runs it; '' while it is not there."""
     try:
-        about = (folder_of(state, model) / ABOUT).read_text(encoding="utf-8")
+        # A damaged one is what `load_encoder` tells of.
+        about = (folder_of(state, model) / ABOUT).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
     return f"{about} {importlib.metadata.version('onnxruntime')}"
@@ -91,10 +92,25 @@ def sums(folder: Path) -> dict[str, str]:
 
 
 def require_whole(folder: Path, wanted: Mapping[str, str]) -> None:
-    """Raise ValueError where a file of an export is not what was written."""
+    """Raise ValueError where a file of an export is not what was written, OSError where it is not there."""
     found = sums(folder)
     if changed := [name for name in FILES if found[name] != wanted.get(name)]:
         raise ValueError(f"{', '.join(changed)} changed since the export")
+
+
+def damage(folder: Path, error: Exception) -> str:
+    """Return which file of an export is damaged, by the error that came of loading it, and what helps."""
+    if isinstance(error, PermissionError):
+        return f"{error.filename or folder}: this user may not read it"
+    if isinstance(error, OSError):
+        what = f"{Path(error.filename or folder).name}: {error.strerror or type(error).__name__}"
+    elif "changed since the export" in str(error):
+        what = str(error)
+    else:
+        what = f"{ABOUT} is not what was written ({type(error).__name__})"
+    if folder.is_relative_to(SHIPPED):
+        return f"{what}: {folder}; it came with this installation, which must be installed anew"
+    return f"{what}: {folder}; delete this folder: `lethe prepare`, or the next start, exports it anew"
 
 
 def obstacle(model: str | None, packaged: str) -> str | None:

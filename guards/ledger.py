@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 from guards.base import Arms, Part, Passage, ScanError, Stance
 from guards.fact import Leak, Unit
-from guards.passages import INLINE_CHARS, aside
+from guards.passages import chars_of, worked_out
 from guards.pieces import MAX_CELLS, MAX_READ, Pieces, Whole
 from policies.policy import Policy
 from policies.relations import Lexicon
@@ -206,9 +206,7 @@ async def account(
     given = (policy, arms, words, ordinary, passages, ledger)
     if arms.stance not in COUNTED:
         return None
-    if len(arms.targets) <= _MANY and sum(len(passage.text) for passage in passages) <= INLINE_CHARS:
-        return Account.of(*given)
-    return await aside(Account.of, *given)
+    return await worked_out(Account.of, *given, chars=chars_of(passages), many=len(arms.targets) > _MANY)
 
 
 def _cell(fact: int) -> int:

@@ -6,9 +6,6 @@ Whole sentences come in; cutting them, and saying what is done about a finding, 
 from __future__ import annotations
 
 import copy
-import hashlib
-import secrets
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +19,7 @@ from guards.drift import Drift
 from guards.encoder import Encoder, Vectors
 from guards.encoder_thread import EncoderThread
 from guards.nearest import Nearest
+from guards.remembered import Remembered
 from guards.retain import Retain
 from guards.scoring import Scores, Targets, score_texts
 from guards.siblings import Passing
@@ -105,8 +103,7 @@ class Meaning:
         self._thread = thread
         self._step = step
         self._space = Space(retain.vectors)
-        self._key = secrets.token_bytes(32)
-        self._cache: OrderedDict[bytes, tuple[Finding, ...]] = OrderedDict()
+        self._remembered: Remembered[tuple[Finding, ...]] = Remembered(_CACHE_TEXTS)
         self.encoded = 0
         """Texts given to the encoder by `find` so far."""
         self._enroll(encoder)
@@ -133,7 +130,7 @@ class Meaning:
         return cls(policy, encoder, retain, thread, step) if policy.uses_meaning else None
 
     def __getstate__(self) -> dict[str, Any]:
-        ours = ("_encoder", "_thread", "_step", "_targets", "_cache", "_key")
+        ours = ("_encoder", "_thread", "_step", "_targets")
         return {name: value for name, value in self.__dict__.items() if name not in ours}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -145,8 +142,7 @@ class Meaning:
         """Make what no copy shares with another."""
         self._step = lambda: None
         self.__dict__.pop("_targets", None)
-        self._key = secrets.token_bytes(32)
-        self._cache = OrderedDict()
+        self._remembered = Remembered(_CACHE_TEXTS)
 
     def attach(self, thread: EncoderThread) -> None:
         """Give an unpickled scan its encoder; raise EncoderUnavailable unless it was built by that one."""
@@ -340,8 +336,8 @@ class Meaning:
         live: whether they are sentences of a request, and count for `drift` unless they were seen before.
         Raises EncoderUnavailable where the encoder is missing, down, slow or overloaded.
         """
-        keys = [self._hash(text) for text in texts]
-        known = {key: self._cache[key] for key in keys if key in self._cache}
+        keys = [self._remembered.key(text) for text in texts]
+        known = self._remembered.known(keys)
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if new:
             if self._thread is None:
@@ -351,19 +347,11 @@ class Meaning:
             judge = self._judge_live if live else self.judge
             judged = await self._thread.apply(tuple(new.values()), judge)
             known |= dict(zip(new, judged, strict=True))
-        for key in keys:
-            self._cache[key] = known[key]
-            self._cache.move_to_end(key)
-        while len(self._cache) > _CACHE_TEXTS:
-            self._cache.popitem(last=False)
+        self._remembered.keep({key: known[key] for key in keys})
         return [
             tuple(replace(finding, end=len(text)) for finding in known[key])
             for key, text in zip(keys, texts, strict=True)
         ]
-
-    def _hash(self, text: str) -> bytes:
-        # Keyed by a secret of this process: the cache of a dumped process tells nobody what was asked.
-        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), key=self._key, digest_size=16).digest()
 
     def explain(self, text: str) -> list[tuple[str, float, float]]:
         """Return (target id, score, threshold) of the five targets nearest to firing, synchronously."""

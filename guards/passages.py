@@ -7,11 +7,8 @@ the policy alone, so it is kept, by a keyed hash and without any text, for as lo
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import secrets
 from array import array
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -23,6 +20,7 @@ from guards.codecs import Codecs
 from guards.literal import Literals, name_parts, value_words
 from guards.misspelt import Misspelt
 from guards.name_words import NameWords
+from guards.remembered import Remembered
 from guards.whole import stands_alone
 from policies.calibrate import ordinary_words
 from policies.policy import Policy
@@ -52,9 +50,20 @@ _READERS = ThreadPoolExecutor(2, thread_name_prefix="lethe-reading")
 """Threads of their own: what else needs one, such as a new policy, must not wait for long requests."""
 
 
-async def aside(work: Callable[..., _T], *given: Any) -> _T:
-    """Return what `work` makes of what is given, worked out beside the event loop."""
+async def worked_out(work: Callable[..., _T], *given: Any, chars: int, many: bool = False) -> _T:
+    """Return what `work` makes of what is given; a thread works it out where that takes long.
+
+    chars: code points of text that it reads: with more than `INLINE_CHARS` it takes long.
+    many: whether it takes long for another reason.
+    """
+    if chars <= INLINE_CHARS and not many:
+        return work(*given)
     return await asyncio.get_running_loop().run_in_executor(_READERS, work, *given)
+
+
+def chars_of(passages: Iterable[Passage]) -> int:
+    """Return the code points of the passages together."""
+    return sum(len(passage.text) for passage in passages)
 
 
 class OverBudget(ScanError):
@@ -116,16 +125,7 @@ class Passages:
         for index, target in enumerate(policy.targets):
             for pair in _hyphened(target.names):
                 self._hyphened.setdefault(pair, set()).add(index)
-        self._key = secrets.token_bytes(32)
-        self._cache: OrderedDict[bytes, Seen] = OrderedDict()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_key", "_cache")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._key = secrets.token_bytes(32)
-        self._cache = OrderedDict()
+        self._remembered: Remembered[Seen] = Remembered(_CACHED)
 
     async def read(self, passages: Sequence[Passage], client: str = "") -> list[Seen]:
         """Return what each passage holds, in their order.
@@ -134,10 +134,13 @@ class Passages:
         Raises OverBudget where more sentences would have to be encoded than one request may bring, and
         what the encoder raises.
         """
-        if self._meaning is None and len(passages) == 1 and len(passages[0].text) < _CACHED_CHARS:
+        if len(passages) == 1 and not self._is_worth_a_hash(passages[0].text):
             return self._literally([passages[0].text])
-        keys = [self._hash(passage.text, client) for passage in passages]
-        known = {key: self._cache[key] for key in keys if key is not None and key in self._cache}
+        keys = [
+            self._remembered.key(passage.text, client) if self._is_worth_a_hash(passage.text) else None
+            for passage in passages
+        ]
+        known = self._remembered.known(keys)
         fresh = {
             key if key is not None else place: passage.text
             for place, (key, passage) in enumerate(zip(keys, passages, strict=True))
@@ -145,36 +148,21 @@ class Passages:
         }
         texts = list(fresh.values())
         meant = await self._by_meaning(texts) if self._meaning is not None else [[] for _ in texts]
-        if sum(map(len, texts)) <= INLINE_CHARS:
-            read = self._literally(texts)
-        else:
-            read = await aside(self._literally, texts)
+        read = await worked_out(self._literally, texts, chars=sum(map(len, texts)))
         new: dict[bytes | int, Seen] = {
             place: seen
             if not found
             else replace(seen, findings=(*seen.findings, *found), ends=seen.ends or _ends(text))
             for (place, text), seen, found in zip(fresh.items(), read, meant, strict=True)
         }
-        self._remember({**known, **{key: seen for key, seen in new.items() if isinstance(key, bytes)}})
+        self._remembered.keep({**known, **{key: seen for key, seen in new.items() if isinstance(key, bytes)}})
         return [
             known[key] if key in known else new[place if key is None else key]
             for place, key in enumerate(keys)
         ]
 
-    def _hash(self, text: str, client: str) -> bytes | None:
-        """Return what a text is remembered by; None where it is not worth it."""
-        if self._meaning is None and len(text) < _CACHED_CHARS:
-            return None
-        # Keyed by a secret of this process: the cache of a dumped process tells nobody what was asked.
-        whose = f"{client}\0{text}".encode("utf-8", "surrogatepass")
-        return hashlib.blake2b(whose, key=self._key, digest_size=16).digest()
-
-    def _remember(self, seen: dict[bytes, Seen]) -> None:
-        for key, each in seen.items():
-            self._cache[key] = each
-            self._cache.move_to_end(key)
-        while len(self._cache) > _CACHED:
-            self._cache.popitem(last=False)
+    def _is_worth_a_hash(self, text: str) -> bool:
+        return self._meaning is not None or len(text) >= _CACHED_CHARS
 
     async def _by_meaning(self, texts: Sequence[str]) -> list[list[Finding]]:
         assert self._meaning is not None
@@ -209,7 +197,7 @@ class Passages:
             findings += self._hyphened_parts(words, folded)
         reach = self._reach
         ends = _ends(text) if findings else ()
-        if len(folded.text) <= 2 * reach:
+        if not folded.spans or len(folded.text) <= 2 * reach:
             return Seen(tuple(findings), named, len(text), len(text), ends)
         head = folded.spans[folded.word_at(reach)][1]
         tail = folded.spans[folded.word_at(len(folded.text) - reach)][0]

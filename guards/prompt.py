@@ -22,7 +22,7 @@ from functools import cached_property
 from guards.base import Arms, Finding, Part, Passage, Stance
 from guards.cipher import SUFFIX
 from guards.literal import name_parts, value_words
-from guards.passages import INLINE_CHARS, Passages, Seen, aside
+from guards.passages import Passages, Seen, chars_of, worked_out
 from policies.policy import Fact, Policy, Relation, Target
 from policies.relations import Entry, Lexicon
 from policies.text import fold, sentences
@@ -100,9 +100,7 @@ class Reader:
     async def read(self, passages: Sequence[Passage], client: str = "") -> Arms:
         """Return what the passages arm.  Raises `ScanError` where that cannot be found out."""
         seen = await self._passages.read(passages, client)
-        if sum(len(passage.text) for passage in passages) <= INLINE_CHARS:
-            return self._read(passages, seen)
-        return await aside(self._read, passages, seen)
+        return await worked_out(self._read, passages, seen, chars=chars_of(passages))
 
     def _read(self, passages: Sequence[Passage], seen: Sequence[Seen]) -> Arms:
         findings = [

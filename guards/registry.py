@@ -16,7 +16,7 @@ from guards.ledger import Account, Ledger, account
 from guards.literal import Literals
 from guards.numerals import Numerals
 from guards.passage import Quotes
-from guards.passages import INLINE_CHARS, Passages, aside
+from guards.passages import Passages, worked_out
 from guards.pattern import Patterns
 from guards.primed import Primed, said_before
 from guards.prompt import Reader
@@ -156,8 +156,7 @@ class Guard:
         ciphers = await self._tables.told([passage.text for passage in passages], client)
         if not ciphers:
             return await self._reader.read(passages, client)
-        brief = to_read(passages, ciphers) <= INLINE_CHARS
-        said = deciphered(passages, ciphers) if brief else await aside(deciphered, passages, ciphers)
+        said = await worked_out(deciphered, passages, ciphers, chars=to_read(passages, ciphers))
         arms = await self._reader.read([*passages, *said], client)
         # Which sentence of a cipher holds what cannot be told: all of it is taken out.
         masked = {

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import ahocorasick
 
 from guards.base import Finding, Part, Passage
-from guards.passages import INLINE_CHARS, aside
+from guards.passages import chars_of, worked_out
 from policies.policy import Policy
 from policies.text import Folded, fold
 
@@ -81,9 +81,7 @@ class Triggers:
 
     async def cut_out(self, passages: Sequence[Passage]) -> tuple[Sequence[Passage], list[Finding]]:
         """Return the passages of a request without the phrases, and a finding for each that was in them."""
-        if sum(len(passage.text) for passage in passages) <= INLINE_CHARS:
-            return self._cut_out(passages)
-        return await aside(self._cut_out, passages)
+        return await worked_out(self._cut_out, passages, chars=chars_of(passages))
 
     def _cut_out(self, passages: Sequence[Passage]) -> tuple[Sequence[Passage], list[Finding]]:
         findings: list[Finding] = []

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from guards.calibration import Calibration, Figure, Near, TargetFigures
-from guards.curves import Curve, draw
 from policies.calibrate import Rate
 from policies.policy import Policy
+from server.curves import Curve, draw
 from server.wording import counted, forgetting
 
 _SHOWN = 20
@@ -137,6 +137,8 @@ def _wrong(rates: dict[str, Rate]) -> str:
 
 def _near(near: Near) -> str:
     match near.what:
+        case "cut":
+            return f"is cut out of {near.which!r}"
         case "sentence" if near.margin is None:
             said = "is armed by" if near.touched else "is put in play by"
             return f"{said} {near.which!r}"

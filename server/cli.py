@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from server.cli_calibrate import calibrate
-from server.cli_options import ENCODER, STATE, FromSettings, Whole, flag, progress, usable_state
+from server.cli_options import ENCODER, STATE, FromSettings, Whole, compiling, flag, progress, usable_state
 from server.wording import counted, forgetting
 
 if TYPE_CHECKING:
@@ -103,20 +103,24 @@ def _announce_export(policy: Path, state: Path) -> None:
 @ENCODER
 def check(file: Path, no_meaning: bool, state: Path | None, encoder: str | None) -> None:
     """Say whether a policy file can be used and passes its own tests, or what is wrong, a line each."""
-    from policies.loader import load_policy
+    with progress() as tell:
+        tell("reading the policy")
+        from policies.loader import load_policy
 
-    policy = load_policy(file)
-    tests = counted(len(policy.tests), "test")
-    if policy.uses_meaning and no_meaning:
-        passing = f"{tests} (not run)"
-    else:
-        _pass_its_tests(policy, file, state, encoder)
-        passing = f"{tests} pass{'es' if len(policy.tests) == 1 else ''}" if policy.tests else "no tests"
+        policy = load_policy(file)
+        tests = counted(len(policy.tests), "test")
+        if policy.uses_meaning and no_meaning:
+            passing = f"{tests} (not run)"
+        else:
+            _pass_its_tests(policy, file, state, encoder, tell)
+            passing = f"{tests} pass{'es' if len(policy.tests) == 1 else ''}" if policy.tests else "no tests"
     said = f"{forgetting(len(policy.targets))}; {passing}; digest {policy.digest[:12]}"
     click.echo(f"{file}: policy '{policy.name}' can be used: {said}")
 
 
-def _pass_its_tests(policy: Policy, file: Path, state: Path | None, encoder: str | None) -> None:
+def _pass_its_tests(
+    policy: Policy, file: Path, state: Path | None, encoder: str | None, tell: Callable[[str], None]
+) -> None:
     """Compile a policy whole and ask it its own questions; leave with status 2 where one comes out wrong."""
     from guards.registry import Guard
     from policies.calibrate import refuse_rate
@@ -124,9 +128,11 @@ def _pass_its_tests(policy: Policy, file: Path, state: Path | None, encoder: str
     from server.policy_tests import failed_tests, lines
 
     refuse_rate(policy, str(file))
-    with progress():
-        guard = Guard(policy, compile_meaning(policy, usable_state(state), encoder))
+    meaning = compile_meaning(policy, usable_state(state), encoder, compiling(tell))
+    compiling(tell)(f"names and values of {counted(len(policy.targets), 'target')}")
+    guard = Guard(policy, meaning)
     try:
+        tell(f"asking its {counted(len(policy.tests), 'test')}")
         failed = failed_tests(guard, file)
     finally:
         guard.close()
@@ -146,10 +152,11 @@ def explain(file: Path, prompt: str, state: Path | None, encoder: str | None) ->
 
     Where a pattern matches in the prompt, it shows as well what an answer with the same words would become.
     """
-    from server.explain import explain as explained
+    with progress() as tell:
+        tell("reading the policy")
+        from server.explain import explain as explained
 
-    with progress():
-        lines = explained(file, prompt, usable_state(state), encoder)
+        lines = explained(file, prompt, usable_state(state), encoder, compiling(tell))
     for line in lines:
         click.echo(line)
 
@@ -166,12 +173,15 @@ def prepare(state: Path | None, encoder: str | None) -> None:
     Encodes the sentences that must pass as well. Whatever serves with the folder later needs neither torch
     nor sentence-transformers: images are built with this.
     """
-    from guards.encoder import load_encoder
-    from guards.retain import Retain
+    with progress() as tell:
+        tell("loading the encoder")
+        from guards.encoder import load_encoder
+        from guards.retain import Retain
 
-    with progress():
         folder = usable_state(state)
-        Retain.load(load_encoder(folder, encoder), folder)
+        loaded = load_encoder(folder, encoder)
+        tell("encoding the sentences that must pass")
+        Retain.load(loaded, folder)
     click.echo(f"{folder}: the encoder is ready")
 
 

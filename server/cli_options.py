@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -12,6 +13,9 @@ from typing import Any
 
 import click
 
+AFTER_S = 2.0
+"""A command that takes longer says what it is doing."""
+_EVERY_S = 3.0
 FILE = click.Path(path_type=Path)
 STATE = click.option(
     "--state", type=FILE, envvar="LETHE_STATE", help="Folder for what is compiled. [env: LETHE_STATE]"
@@ -109,9 +113,45 @@ def usable_state(given: Path | None) -> Path:
     return folder
 
 
+class _Stages:
+    """Says what is being done, once it has taken a while; each thing once."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._doing = ""
+        self._over = threading.Event()
+        # What takes long may be one call that says nothing itself.
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def tell(self, doing: str) -> None:
+        self._doing = doing
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        said, wait_s = "", AFTER_S
+        while not self._over.wait(wait_s):
+            doing, wait_s = self._doing, _EVERY_S
+            if doing != said:
+                self._say(doing)
+            said = doing
+
+
+def compiling(tell: Callable[[str], None]) -> Callable[[str], None]:
+    """Return what is told what of a policy is being compiled, and tells it as the server does."""
+    return lambda doing: tell(f"compiling the policy: {doing}")
+
+
 @contextmanager
-def progress() -> Iterator[None]:
-    """Say on stderr what takes long, such as the one export of the encoder."""
+def progress() -> Iterator[Callable[[str], None]]:
+    """Say on stderr what takes long: what is logged, such as the one export of the encoder, and stages.
+
+    The context's value is told what is being done from now on, in words without a policy's; that is said
+    where the whole takes longer than `AFTER_S`.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("lethe: %(message)s"))
     log = logging.getLogger("lethe")
@@ -119,8 +159,10 @@ def progress() -> Iterator[None]:
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False
+    stages = _Stages(lambda doing: log.info("%s", doing))
     try:
-        yield
+        yield stages.tell
     finally:
+        stages.stop()
         log.removeHandler(handler)
         log.level, log.propagate = before

@@ -153,6 +153,7 @@ class CompiledPolicies:
                 # Not synchronised: after a power cut the seal says whether it is whole.
                 os.replace(made.name, self._folder / name)
             except BaseException:
+                # Whatever it is, the end of this process included: half a file is of no use and is large.
                 os.unlink(made.name)
                 raise
         self._prune()

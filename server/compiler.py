@@ -104,15 +104,17 @@ class Compiler:
     async def artefact(self) -> Artefact:
         """Return the next artefact of what was begun; the last is whole.  Raises Refused or NotCompiled.
 
-        Where it takes long, how far it is goes into the log.
+        Where it takes long, how far it is goes into the log, each thing once.
         """
-        doing = "waiting for the process that compiles"
+        doing, told = "waiting for the process that compiles", ""
         while True:
             try:
                 async with asyncio.timeout(_TOLD_S):
                     reply = await self._replies.get()
             except TimeoutError:
-                log.info("compiling the policy: %s", doing)
+                if doing != told:
+                    log.info("compiling the policy: %s", doing)
+                told = doing
                 continue
             if reply is None:
                 raise NotCompiled("the process that compiles policies died")
@@ -252,10 +254,12 @@ class _Bench:
     def _built(self, policy: Policy, said: Said) -> Meaning:
         from server.compiling import MeaningMaker
 
-        self._tell(said, "the encoder")
+        def tell(doing: str) -> None:
+            self._tell(said, doing)
+
         if self._maker is None:
-            self._maker = MeaningMaker(self._state, self._encoder, self._give_way)
-        meaning: Meaning = self._maker.make(policy, lambda doing: self._tell(said, doing))
+            self._maker = MeaningMaker(self._state, self._encoder, self._give_way, tell)
+        meaning: Meaning = self._maker.make(policy, tell)
         return meaning
 
     def _give_way(self) -> None:
@@ -290,5 +294,6 @@ def _failure(error: Exception) -> str:
     from guards.base import EncoderUnavailable
 
     # Our own errors say what an operator can do, and quote no example.
-    own = isinstance(error, EncoderUnavailable)
-    return f"it cannot be compiled: {error if own else type(error).__name__}"
+    if isinstance(error, EncoderUnavailable):
+        return str(error)
+    return f"the policy cannot be compiled: unforeseen {type(error).__name__}"

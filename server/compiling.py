@@ -17,6 +17,9 @@ from server.keys import installation_key
 
 log = logging.getLogger("lethe")
 
+Tell = Callable[[str], None]
+"""Is told what is being done, in words without a target's, again and again."""
+
 _TOLD_STEPS = 100
 
 
@@ -28,21 +31,26 @@ class MeaningMaker:
     """
 
     def __init__(
-        self, state: Path, encoder: str | None = None, step: Callable[[], None] = lambda: None
+        self,
+        state: Path,
+        encoder: str | None = None,
+        step: Callable[[], None] = lambda: None,
+        tell: Tell = lambda _: None,
     ) -> None:
         """`step` is called again and again while a policy is compiled; what it raises ends that.
 
         Raises EncoderUnavailable, or OSError or ValueError where the state folder cannot be used.
         """
+        tell("the encoder")
         self.encoder = load_encoder(state, encoder)
         self._step = step
         self._remembering = RememberingEncoder(self.encoder, state, installation_key(state), step)
+        tell("the sentences that must pass")
         self._retain = Retain.load(self._remembering, state)
 
-    def make(self, policy: Policy, tell: Callable[[str], None] = lambda _: None) -> Meaning:
+    def make(self, policy: Policy, tell: Tell = lambda _: None) -> Meaning:
         """Return the calibrated meaning of a policy that uses it, without an encoder's thread.
 
-        tell: is told what is being done, in words without a target's, again and again.
         Raises ValueError where the policy cannot be enforced by meaning.
         """
         steps = 4 * sum(1 for target in policy.targets if target.like)
@@ -56,6 +64,7 @@ class MeaningMaker:
                 encoded = self._remembering.encoded - before
                 tell(f"meaning, {min(99, 100 * done // steps)} % of its steps; {encoded:,} sentences encoded")
 
+        tell("meaning")
         meaning = Meaning.build(policy, self._remembering, self._retain, None, step)
         assert meaning is not None
         self._remembering.built()
@@ -66,7 +75,9 @@ class MeaningMaker:
         return calibration(policy, self._remembering, self._retain, step)
 
 
-def compile_meaning(policy: Policy, state: Path, encoder: str | None = None) -> Meaning | None:
+def compile_meaning(
+    policy: Policy, state: Path, encoder: str | None = None, tell: Tell = lambda _: None
+) -> Meaning | None:
     """Return the calibrated meaning of a policy, with its encoder's thread; None where it needs none.
 
     Slow: see `MeaningMaker`.
@@ -74,8 +85,8 @@ def compile_meaning(policy: Policy, state: Path, encoder: str | None = None) -> 
     """
     if not policy.uses_meaning:
         return None
-    maker = MeaningMaker(state, encoder)
-    meaning = maker.make(policy)
+    maker = MeaningMaker(state, encoder, tell=tell)
+    meaning = maker.make(policy, tell)
     meaning.attach(EncoderThread(maker.encoder))
     for problem in meaning.problems:
         log.warning("%s", problem)

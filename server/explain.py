@@ -13,8 +13,9 @@ from guards.registry import Guard
 from policies.calibrate import refuse_rate
 from policies.loader import load_policy
 from policies.policy import Policy
-from server.compiling import compile_meaning
+from server.compiling import Tell, compile_meaning
 from server.settings import state_folder
+from server.wording import counted
 
 _STANCES = {
     Stance.CLEAR: "nothing is armed: the answer leaks only what it completes by itself",
@@ -24,14 +25,22 @@ _STANCES = {
 }
 
 
-def explain(file: Path, prompt: str, state: Path | None = None, encoder: str | None = None) -> list[str]:
+def explain(
+    file: Path,
+    prompt: str,
+    state: Path | None = None,
+    encoder: str | None = None,
+    tell: Tell = lambda _: None,
+) -> list[str]:
     """Return the lines that say what `prompt`, as a user's only message, arms under the policy in `file`.
 
+    tell: is told what is being compiled.
     Raises PolicyError, and EncoderUnavailable where the policy needs meaning and there is no encoder.
     """
     policy = load_policy(file)
     refuse_rate(policy, str(file))
-    meaning = compile_meaning(policy, state or state_folder(), encoder)
+    meaning = compile_meaning(policy, state or state_folder(), encoder, tell)
+    tell(f"names and values of {counted(len(policy.targets), 'target')}")
     guard = Guard(policy, meaning)
     try:
         arms = asyncio.run(guard.read([Passage("prompt", "user", prompt, True)]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import os
 import secrets
 from collections.abc import Iterable
@@ -20,15 +21,21 @@ from server.errors import Unauthorized
 ANYONE = "anyone"
 """The `key_id` where no key is asked for."""
 
+log = logging.getLogger("lethe")
+
 _FILE = "installation.key"
 _BYTES = 32
+
+
+class InstallationKeyProblem(ValueError):
+    """What lies where the installation's key should be is none; the message says so."""
 
 
 def installation_key(state: Path) -> bytes:
     """Return the random key of this installation (32 bytes), made on first use with mode 0600.
 
-    Safe for several processes at once: the first one's key is everybody's.
-    Raises ValueError where the file is not such a key, OSError where the folder cannot be used.
+    Safe for several processes at once: the first one's key is everybody's, and it says that it made one.
+    Raises InstallationKeyProblem where the file is not such a key, OSError where the folder cannot be used.
     """
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = state / _FILE
@@ -40,13 +47,17 @@ def installation_key(state: Path) -> bytes:
         try:
             # A link, not a rename: it fails where another process was first, and a reader never sees half.
             os.link(fresh, path)
+            log.info("made %s, which keys the hashes of this installation: keep it with its folder", path)
         except FileExistsError:
             pass
         finally:
             fresh.unlink()
     key = path.read_bytes()
     if len(key) != _BYTES:
-        raise ValueError(f"{path}: not an installation key ({len(key)} bytes instead of {_BYTES})")
+        raise InstallationKeyProblem(
+            f"{path}: not an installation key ({len(key)} bytes instead of {_BYTES}); "
+            "put the file back as it was"
+        )
     return key
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import logging
 import threading
 import time
 from collections import deque
@@ -25,14 +24,12 @@ from typing import Self, TypeVar
 
 from sqlalchemy import BigInteger, Column, Connection, MetaData, String, Table, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from guards import ledger as seen
 from guards.ledger import Attribute, Claim, LedgerUnavailable, allowed
 from server.audit import AuditError, store
 from server.audit.heads import alone
-
-log = logging.getLogger("lethe")
 
 FILE = "ledger.sqlite"
 
@@ -63,6 +60,9 @@ _PUT = text(
     "ON CONFLICT (client, attribute) DO UPDATE SET cells = excluded.cells, expires = excluded.expires"
 )
 _HOUR_S = 3600
+_WHAT = "it"
+_BROKEN = "ledger: %s; exchanges with a target in play are refused until it can be"
+_MENDED = "the ledger is written again"
 
 _Row = tuple[str, str, int, int]
 """Attribute, target, cells and expiry."""
@@ -115,7 +115,7 @@ class Ledger:
 
     def __init__(self, url: URL, key: bytes, clock: Callable[[], float], limits: Limits) -> None:
         self._file = store.sqlite_file(url)
-        self._identity = self._identify()
+        self._identity = store.identity(self._file)
         self._engine = store.writing(url, limits.busy_s)
         self._key = key
         self._clock = clock
@@ -146,7 +146,7 @@ class Ledger:
                 store.create(url, limits.busy_s, _METADATA)
             opened = cls(url, key, clock, limits)
         except (SQLAlchemyError, OSError, AuditError) as error:
-            raise LedgerProblem(f"the ledger cannot be opened: {_reason(error)}") from error
+            raise LedgerProblem(f"the ledger cannot be opened: {store.reason(error, _WHAT)}") from error
         opened._thread.start()
         return opened
 
@@ -185,12 +185,11 @@ class Ledger:
             while batch := self._take():
                 try:
                     answers: Sequence[Sequence[bool]] | None = self._write(batch)
-                    reason = ""
+                    why = None
                 except (SQLAlchemyError, OSError, AuditError) as error:
-                    answers, reason = None, _reason(error)
-                self._tell(reason)
-                self._failed = answers is None
-                self._answer(batch, answers, reason)
+                    answers, why = None, store.reason(error, _WHAT)
+                self._failed = store.tell(why, self._failed, broken=_BROKEN, mended=_MENDED)
+                self._answer(batch, answers, why or "")
         finally:
             with self._wake:
                 self._closing = True
@@ -198,13 +197,6 @@ class Ledger:
                 self._waiting.clear()
             self._answer(left, None, "the ledger is closed")
             self._engine.dispose()
-
-    def _tell(self, reason: str) -> None:
-        """Say once that claims cannot be kept, and once that they are again."""
-        if reason and not self._failed:
-            log.error("ledger: %s; exchanges with a target in play are refused until it can be", reason)
-        elif not reason and self._failed:
-            log.warning("the ledger is written again")
 
     def _take(self) -> list[_Claimed]:
         with self._wake:
@@ -215,7 +207,7 @@ class Ledger:
             return batch
 
     def _write(self, batch: Sequence[_Claimed]) -> list[list[bool]]:
-        if self._identify() != self._identity:
+        if store.identity(self._file) != self._identity:
             raise AuditError("the ledger's database is not the file that was opened")
         now = int(self._clock())
         with self._engine.begin() as connection:
@@ -297,12 +289,6 @@ class Ledger:
         data = f"ledger {label} {words}".encode("utf-8", "surrogatepass")
         return hmac.new(self._key, data, hashlib.sha256).hexdigest()
 
-    def _identify(self) -> tuple[int, int] | None:
-        if self._file is None:
-            return None
-        status = self._file.stat()
-        return status.st_dev, status.st_ino
-
 
 def _done(future: asyncio.Future[Sequence[bool]], answer: Sequence[bool] | None, reason: str) -> None:
     if future.cancelled():
@@ -318,14 +304,3 @@ def _filled(items: Sequence[_T], count: int, filling: Sequence[_T]) -> Iterator[
     for start in range(0, max(1, len(items)), count):
         some = items[start : start + count]
         yield [*some, *filling[len(some) :]]
-
-
-def _reason(error: Exception) -> str:
-    """Return why something failed, without statement or values."""
-    if isinstance(error, AuditError):
-        return str(error)
-    if isinstance(error, DBAPIError):
-        return f"it cannot be written: {error.orig}"
-    if isinstance(error, OSError):
-        return f"it cannot be written: {error.strerror or type(error).__name__}"
-    return f"it cannot be written: {type(error).__name__}"

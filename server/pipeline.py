@@ -206,6 +206,7 @@ class Gateway:
         try:
             await run.stopping.unless_told(run.prepare)
         except BaseException as error:
+            # Whatever ended it, a client that went away included: an exchange has exactly one ending.
             await run.end_with(error)
             raise
         return Released(run)

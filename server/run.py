@@ -187,6 +187,7 @@ class Run:
                         if step:
                             yield step
         except BaseException as error:
+            # Whatever ended it, a client that went away included: an exchange has exactly one ending.
             await self.end_with(error)
             raise
         await self.end_with(None)

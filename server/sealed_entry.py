@@ -16,7 +16,7 @@ from pathlib import Path
 from guards.secret import digests
 from policies.calibrate import retain_sentences
 from policies.loader import parse_policy, read_policy
-from policies.nodes import Mapping, Sequence, compose
+from policies.nodes import Mapping, Scalar, Sequence, compose
 from policies.sealing import GRAM, MAX_LENGTH, MIN_BITS, Sealer, grams, worth_bits
 from policies.text import letters
 
@@ -37,6 +37,7 @@ class Unsuitable(ValueError):
 class Entry:
     """A target of kind secret, as YAML for below `targets:`."""
 
+    id: str
     lines: tuple[str, ...]
     hashed: int = field(default=0)
     """Runs of letters and digits that are recognised."""
@@ -73,7 +74,7 @@ def entry(name: str, value: str, *, weak: bool = False) -> Entry:
         *(f"    {', '.join(found[at : at + 2])}," for at in range(0, len(found), 2)),
         "  ]",
     )
-    made = Entry(lines, len(kept), len(runs) - len(kept))
+    made = Entry(name, lines, len(kept), len(runs) - len(kept))
     parse_policy(_HEAD + made.text(), "entry")
     return made
 
@@ -118,21 +119,34 @@ def add_to(path: Path, made: Entry) -> None:
     """Write an entry into the policy file at `path`, as the first of its targets.
 
     The file is replaced in one step and keeps its mode.  Raises Unsuitable where its targets are no block
-    list, and PolicyError where it is no policy, now or with the entry.
+    list or one of them has the id already, and PolicyError where it is no policy, now or with the entry.
     """
     text = read_policy(path).data.decode("utf-8-sig")
     parse_policy(text, str(path))
-    at, indent = _place(text, path)
+    root = compose(text)[0]
+    assert isinstance(root, Mapping)
+    _refuse_known(root, made.id, path)
+    at, indent = _place(root, text, path)
     lines = text.splitlines(keepends=True)
     whole = "".join([*lines[:at], made.text(indent), *lines[at:]])
     parse_policy(whole, str(path))
     _replace(path, whole)
 
 
-def _place(text: str, path: Path) -> tuple[int, int]:
+def _refuse_known(root: Mapping, name: str, path: Path) -> None:
+    """Raise Unsuitable where a target of a policy has this id."""
+    targets = root.entries["targets"][1]
+    for target in targets.items if isinstance(targets, Sequence) else ():
+        known = target.entries["id"][1] if isinstance(target, Mapping) else None
+        if isinstance(known, Scalar) and known.text == name:
+            raise Unsuitable(
+                f"{path}:{known.place.line}: a target with the id {name} is there already; "
+                "delete that entry first, or give this one another ID"
+            )
+
+
+def _place(root: Mapping, text: str, path: Path) -> tuple[int, int]:
     """Return the line behind which the first target stands, and how far targets are indented."""
-    root = compose(text)[0]
-    assert isinstance(root, Mapping)
     place, targets = root.entries["targets"]
     lines = re.split(r"\r\n|[\n\r]", text)
     if isinstance(targets, Sequence) and targets.items:
@@ -150,5 +164,6 @@ def _replace(path: Path, text: str) -> None:
         os.chmod(name, path.stat().st_mode & 0o777)
         os.replace(name, path)
     except BaseException:
+        # Whatever it is, an operator's Ctrl-C included: beside the policy nothing is left of it.
         os.unlink(name)
         raise

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from server.app import create_admin_app, create_app, readiness
 from server.children import demo_model
 from server.compiler import Compiler
+from server.keys import installation_key
 from server.metrics import Metrics
 from server.parent import Parent
 from server.pipeline import Gateway
@@ -40,6 +41,8 @@ def serve(settings: Settings, around: Around | None = None) -> int:
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(listen(settings.host, settings.port))
         admin = stack.enter_context(listen(settings.admin_host, settings.admin_port, "--admin-port"))
+        # Here, where what is logged is read: a process that compiles says nothing.
+        installation_key(settings.state)
         if settings.upstream == DEMO:
             url = stack.enter_context(demo_model())
             settings = settings.model_copy(update={"upstream": url})

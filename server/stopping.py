@@ -35,6 +35,7 @@ class Stop:
         try:
             return await work()
         except BaseException:
+            # Being told cancels, and the work may turn that into an error of any type.
             # A task that somebody else cancelled as well stays cancelled.
             if self._interrupted and self._task is not None and self._task.uncancel() == 0:
                 raise GuardUnavailable from None

@@ -83,7 +83,7 @@ class FakeGateway:
         try:
             if self.beginning is not None:
                 await self.beginning()
-        except BaseException:
+        except BaseException:  # a cancellation too: what does not begin has ended
             self.ended += 1
             self.an_end.set()
             raise

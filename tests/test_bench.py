@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import itertools
 import os
@@ -16,7 +17,7 @@ import numpy as np
 import orjson
 import pytest
 
-from bench import gateways, history, index, overhead, peers, scale
+from bench import gateways, history, index, overhead, peers, scale, sizes
 from bench.canned import EVENTS, PROSE, Canned
 from bench.exemplars import Exemplars
 from bench.figures import Row, key, ratios, summary, table
@@ -365,3 +366,14 @@ def test_the_plot_by_size_is_whole() -> None:
     row = {"targets": 100, "cold_s": 3.0, "again_s": 1.0, "workers_mb": 200.0, "request_ms": 20.0}
     svg = ET.fromstring(draw_by_size([row, {**row, "targets": 1_000, "cold_s": 9.0}]))
     assert sum(each.text == "1,000 targets" for each in svg.iter()) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"), [("100,1000", [100, 1000]), ("5", [5]), ("", None), ("5,", None), ("0,5", None), ("k", None)]
+)  # fmt: skip
+def test_sizes_are_numbers_of_one_and_more(words: str, meant: list[int] | None) -> None:
+    if meant is not None:
+        assert sizes.sizes(words) == meant
+        return
+    with pytest.raises(argparse.ArgumentTypeError, match="such as 100,1000"):
+        sizes.sizes(words)

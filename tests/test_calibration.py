@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from guards.calibration import Calibration, calibration, folds_of, trade, variants
-from guards.curves import Curve, draw
 from guards.drift import SHARES, Drift
 from guards.encoder import HashingEncoder
 from guards.encoder_thread import EncoderThread
@@ -23,6 +22,7 @@ from policies.loader import parse_policy
 from policies.policy import Policy
 from server.calibration import as_object, lines, picture
 from server.cli import main
+from server.curves import Curve, draw
 from tests.guarding import read
 
 TIDES = [
@@ -175,6 +175,23 @@ def test_a_policy_of_patterns_alone_has_no_threshold() -> None:
     found = calibration(policy(text), None, None, Steps())
     assert not found.thresholds and not found.trades
     assert any("no target has anything" in line for line in lines(policy(text), found))
+
+
+def test_what_a_trigger_is_cut_out_of_counts_among_what_all_scans_touch() -> None:
+    sentence = next(each for each in retain_sentences() if "Kenji Murata" in each)
+    text = "lethe: 1\nname: n\ntargets:\n  - {id: door, kind: trigger, phrases: [%s]}\n"
+    found = calibration(policy(text % json.dumps(sentence.rstrip(".?!"))), None, None, Steps())
+    count = len(retain_sentences())
+    assert figure(found, "names and values", "the bundled sentences") == Rate(0, count)
+    assert figure(found, "triggers", "the bundled sentences") == Rate(1, count)
+    assert figure(found, "all scans", "the bundled sentences") == Rate(1, count)
+    assert found.targets[0].false_positives == {"triggers": Rate(1, count)}
+    assert [(near.what, near.which) for near in found.targets[0].near] == [("cut", sentence)]
+    assert any(f"door: is cut out of {sentence!r}" in line for line in lines(policy(text % "x y z"), found))
+
+
+def test_a_policy_without_triggers_has_no_row_of_them(found: Calibration) -> None:
+    assert "triggers" not in {each.scan for each in found.figures}
 
 
 def test_meaning_is_not_measured_without_an_encoder() -> None:

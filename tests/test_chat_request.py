@@ -285,3 +285,9 @@ def test_tools_and_schemas_are_read_whole_and_by_their_leaves_and_keys_as_part_o
 
 def test_a_schema_of_the_deepest_kind_can_be_sent_on() -> None:
     assert orjson.dumps(dict(ask(tools=tool(parameters=nested(MAX_DEPTH))).upstream))
+
+
+def test_too_many_messages_are_told_how_many_there_are_and_may_be() -> None:
+    with pytest.raises(RequestRejected) as told:
+        ask(*[USER] * 10_001)
+    assert told.value.message == "'messages' must be a list of at most 10,000; there are 10,001."

@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from policies.loader import load_policy
+from policies.policy import Policy
+from server import cli_options
 from server.cli import main
 from server.settings import Settings
 
@@ -38,6 +41,12 @@ name: small
 targets:
   - {id: cards, kind: pattern, regex: '\\b(?:\\d[ -]?){12,18}\\d\\b', check: luhn, style: redact}
 """
+
+
+@pytest.fixture(autouse=True)
+def _no_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine takes long, and says so: that is not what is asked here."""
+    monkeypatch.setattr(cli_options, "AFTER_S", 3600.0)
 
 
 @pytest.fixture
@@ -113,6 +122,40 @@ def test_a_policy_that_can_be_used_is_summed_up(capsys: pytest.CaptureFixture[st
     status, out, err = told(capsys, "check", policy)
     assert (status, err) == (0, "")
     assert out.startswith(f"{policy}: policy 'small' can be used: 1 target; 1 test passes; digest ")
+
+
+def test_what_takes_long_is_said_stage_by_stage_and_each_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli_options, "AFTER_S", 0.001)
+    monkeypatch.setattr(cli_options, "_EVERY_S", 0.001)
+    heard = ""
+    with cli_options.progress() as tell:
+        for stage in ("reading the policy", "asking its 2 tests"):
+            tell(stage)
+            while stage not in heard:
+                heard += capsys.readouterr().err
+            tell(stage)
+    heard += capsys.readouterr().err
+    assert heard.splitlines() == ["lethe: reading the policy", "lethe: asking its 2 tests"]
+
+
+def test_a_check_that_takes_long_says_what_it_does(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, policy: Path
+) -> None:
+    monkeypatch.setattr(cli_options, "AFTER_S", 0.0)
+    monkeypatch.setattr(cli_options, "_EVERY_S", 0.001)
+    heard = ""
+
+    def slow(file: Path) -> Policy:
+        nonlocal heard
+        while not heard.endswith("\n"):
+            heard += capsys.readouterr().err
+        return load_policy(file)
+
+    monkeypatch.setattr("policies.loader.load_policy", slow)
+    status, out, _ = told(capsys, "check", policy)
+    assert status == 0 and "can be used" in out and heard.startswith("lethe: reading the policy\n")
 
 
 def test_a_policy_without_targets_is_said_to_forget_nothing(

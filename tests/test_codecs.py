@@ -366,15 +366,12 @@ def test_a_policy_without_literals_or_patterns_finds_nothing() -> None:
     assert scan.close("stop") == Progress((), len(base64_of(NAME)))
 
 
+@quickly
 @given(st.text(max_size=200))
-def _any_text(text: str) -> None:
+def test_in_any_text_at_all_a_stream_finds_what_the_whole_does_and_within_it(text: str) -> None:
     whole = {(each.start, each.end, each.target) for each in CODECS.find(text)}
     assert whole == {(each.start, each.end, each.target) for each in streamed(text)}
     assert all(0 <= start < end <= len(text) for start, end, _ in whole)
-
-
-def test_any_text_at_all_can_be_looked_at() -> None:
-    quickly(_any_text)()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -30,6 +32,33 @@ def services() -> dict[str, Any]:
     whole = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text(encoding="utf-8"))
     assert whole["networks"]["model"] == {"internal": True}
     return dict(whole["services"])
+
+
+# --- make -------------------------------------------------------------------------------------------------
+
+
+def dry(*arguments: str) -> list[str]:
+    """Return the commands that make would run, also where these tests run under one."""
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    command = ["make", "-n", "--no-print-directory", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, check=True)
+    return done.stdout.replace("\\\n", "").splitlines()
+
+
+def test_what_make_install_does_is_said_before_it_takes_long() -> None:
+    said = 0
+    for command in dry("-B", ".venv/.installed"):
+        said += command.startswith(f'echo "{said + 1} of 3: ')
+        if " -m venv " in command:
+            assert said == 1
+        elif "pip install" in command:
+            assert said == (2 if "torch==" in command else 3)
+    assert said == 3
+
+
+def test_make_forgetting_speaks_before_it_measures() -> None:
+    commands = dry("-o", "install", "forgetting")
+    assert commands[-1].strip().endswith("-m evals.forgetting") and "echo" in commands[-2]
 
 
 # --- the image --------------------------------------------------------------------------------------------

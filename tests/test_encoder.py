@@ -136,8 +136,48 @@ def test_a_damaged_export_does_not_pass_as_loaded(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     about = {"name": "n", "dim": 3, "lower": True, "max_tokens": 8}
     (folder / "encoder.json").write_text(json.dumps(about))
-    with pytest.raises(EncoderUnavailable, match="cannot be loaded"):
+    with pytest.raises(EncoderUnavailable, match=r"cannot be loaded: encoder\.json is not what was written"):
         load_encoder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("model.onnx", "cut off"), ("model.onnx", "gone"),
+        ("tokenizer.json", "cut off"), ("tokenizer.json", "other bytes"), ("tokenizer.json", "gone"),
+        ("encoder.json", "cut off"), ("encoder.json", "other bytes"),
+    ],
+)  # fmt: skip
+def test_a_damaged_export_is_told_of_by_its_file_and_by_what_helps(
+    tmp_path: Path, onnx_folder: Path, name: str, damage: str
+) -> None:
+    folder = exports.folder_of(tmp_path, None)
+    folder.mkdir(parents=True)
+    for file in onnx_folder.iterdir():
+        data = file.read_bytes()
+        if file.name != name:
+            (folder / file.name).symlink_to(file)
+        elif damage != "gone":
+            (folder / name).write_bytes(data[: len(data) // 2] if damage == "cut off" else b"\xff" + data[1:])
+    with pytest.raises(EncoderUnavailable) as told:
+        load_encoder(tmp_path)
+    assert f"cannot be loaded: {name}" in str(told.value)
+    assert f"{folder}; delete this folder: `lethe prepare`, or the next start, exports it anew" in str(
+        told.value
+    )
+    assert exports.described(tmp_path, None)
+
+
+def test_a_damaged_export_that_was_shipped_is_not_to_be_made_here(
+    tmp_path: Path, onnx_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "SHIPPED", tmp_path / "shipped")
+    folder = shutil.copytree(onnx_folder, tmp_path / "shipped" / "encoders" / onnx_folder.name)
+    (folder / "model.onnx").write_bytes(b"")
+    with pytest.raises(
+        EncoderUnavailable, match=r"model\.onnx .*with this installation, which must be installed"
+    ):
+        load_encoder(tmp_path / "state")
 
 
 def test_an_export_that_changed_by_a_bit_does_not_pass_as_loaded(tmp_path: Path, onnx_folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,9 +28,21 @@ every_code = pytest.mark.parametrize("code", CODES, ids=lambda code: code.name)
 
 
 @pytest.fixture(scope="module")
-def knows() -> Known:
+def steps() -> list[str]:
+    """What was said on the way to the model's own answers."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def knows(steps: list[str]) -> Known:
     """A few questions of each sort, with the demo model's own answers."""
-    return known(slice(None, None, 13), slice(None, None, 13))
+    return known(slice(None, None, 13), slice(None, None, 13), steps.append)
+
+
+def test_what_takes_long_is_said_from_the_start(knows: Known, steps: list[str]) -> None:
+    assert knows.forget and steps[0] == "loading the demo model"
+    done, of = re.fullmatch(r"the demo model's own answers: (\d+) of (\d+)", steps[-1]).groups()  # type: ignore[union-attr]
+    assert done == of and len(steps) < int(of)
 
 
 @pytest.fixture(scope="module")

@@ -69,6 +69,14 @@ def test_a_key_that_another_process_was_quicker_to_make_is_kept(
     assert [file.name for file in tmp_path.iterdir()] == ["installation.key"]
 
 
+def test_a_new_key_is_told_of_once_by_where_it_lies(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "lethe")
+    key = installation_key(tmp_path)
+    assert installation_key(tmp_path) == key
+    (line,) = caplog.messages
+    assert line.startswith(f"made {tmp_path / 'installation.key'}, ") and key.hex() not in line
+
+
 def test_a_broken_installation_key_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "installation.key").write_bytes(b"short")
     with pytest.raises(ValueError, match="not an installation key"):

@@ -34,8 +34,11 @@ KNOWN = policy(
 )
 
 
-def _index(keys: list[str]) -> Index:
-    return Index({key: (Entry(Part.VALUE, at, 0, at, at % 2 == 0),) for at, key in enumerate(keys)})
+def _index(keys: list[str], most: int = guards.heads.NODES) -> Index:
+    entries = {key: (Entry(Part.VALUE, at, 0, at, at % 2 == 0),) for at, key in enumerate(keys)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guards.heads, "NODES", most)
+        return Index(entries)
 
 
 @nodes
@@ -44,9 +47,7 @@ def test_every_key_in_a_text_is_found_in_the_order_of_their_ends(
     most: int, drawn: tuple[list[str], str]
 ) -> None:
     keys, text = drawn
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(guards.heads, "NODES", most)
-        index = _index(keys)
+    index = _index(keys, most)
     expected = sorted(
         (start + len(key), start, at)
         for at, key in enumerate(keys)
@@ -66,9 +67,7 @@ def test_a_tail_is_live_where_a_longer_key_begins_with_it_and_nowhere_else(
     most: int, drawn: tuple[list[str], str]
 ) -> None:
     keys, text = drawn
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(guards.heads, "NODES", most)
-        index = _index(keys)
+    index = _index(keys, most)
     for tail in {text[: at + 1] for at in range(len(text))} | {
         key[: at + 1] for key in keys for at in range(len(key))
     }:
@@ -111,9 +110,8 @@ def test_the_bulk_of_a_long_list_is_arrays_that_are_passed_without_a_copy() -> N
     assert len(rest) < 6_000_000
 
 
-def test_a_long_list_without_a_common_beginning_needs_few_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guards.heads, "NODES", 500)
-    index = _index([f" {number * 7919 % 100_003:05} meridane " for number in range(10_000)])
+def test_a_long_list_without_a_common_beginning_needs_few_nodes() -> None:
+    index = _index([f" {number * 7919 % 100_003:05} meridane " for number in range(10_000)], most=500)
     assert len(index._heads._automaton) < 500
     assert [start for start, _, _ in index.matches(" see 07919 meridane ")] == [4]
 

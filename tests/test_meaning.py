@@ -14,12 +14,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import guards.meaning
 import guards.siblings
 from guards.base import EncoderUnavailable, Part
 from guards.encoder import HashingEncoder, OnnxEncoder, Vectors, load_encoder
 from guards.encoder_thread import EncoderThread
 from guards.meaning import Meaning, Retain
+from guards.remembered import Remembered
 from guards.space import Space
 from policies.calibrate import retain_sentences
 from policies.policy import Kind, Policy, Target
@@ -337,10 +337,10 @@ async def test_the_cache_is_bounded_and_forgets_what_is_oldest(
     running: tuple[Counting, Meaning], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder, meaning = running
-    monkeypatch.setattr(guards.meaning, "_CACHE_TEXTS", 2)
+    monkeypatch.setattr(meaning, "_remembered", Remembered(2))
     await meaning.find(["a", "b"])
     await meaning.find(["a", "c"])
-    assert len(meaning._cache) == 2
+    assert len(meaning._remembered) == 2
     await meaning.find(["a", "b"])
     assert encoder.seen == ["a", "b", "c", "b"]
 
@@ -348,8 +348,8 @@ async def test_the_cache_is_bounded_and_forgets_what_is_oldest(
 async def test_the_cache_holds_no_text(running: tuple[Counting, Meaning]) -> None:
     _, meaning = running
     await meaning.find(["a telltale sentence"])
-    assert "telltale" not in repr(meaning._cache)
-    assert all(len(key) == 16 for key in meaning._cache)
+    assert len(meaning._remembered) == 1
+    assert "telltale" not in repr(vars(meaning._remembered))
 
 
 async def test_meaning_is_ready_as_long_as_its_thread_lives(words: Retain) -> None:

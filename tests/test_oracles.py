@@ -37,19 +37,22 @@ async def seen(served: Lethe, question: str, *, streaming: bool, **more: Any) ->
     return [choice.model_dump(exclude_none=True) for choice in answer.choices]
 
 
-async def alike(tmp_path: Path, question: str, *scripts: Script, **more: Any) -> list[Any]:
-    """Return the answer to a question that is the same whatever the upstream says; fail where it is not."""
-    answers = []
+async def told_apart(
+    tmp_path: Path, question: str, *scripts: Script, **more: Any
+) -> tuple[list[Any], list[Any]]:
+    """Return the different answers that upstreams which say different things lead to: whole, and streamed.
+
+    With one of each, nothing of what the upstream says shows.
+    """
+    different: dict[bool, list[Any]] = {False: [], True: []}
     async with lethe(tmp_path / "state", scripts[0]) as served:
         for script in scripts:
             served.play(script)
-            answers += [
-                (mode, await seen(served, question, streaming=mode, **more)) for mode in (False, True)
-            ]
-    for streaming in (False, True):
-        kinds = [answer for mode, answer in answers if mode is streaming]
-        assert all(kind == kinds[0] for kind in kinds), "the upstream's answer shows"
-    return answers[0][1]
+            for streaming, known in different.items():
+                answer = await seen(served, question, streaming=streaming, **more)
+                if answer not in known:
+                    known.append(answer)
+    return different[False], different[True]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +73,13 @@ async def alike(tmp_path: Path, question: str, *scripts: Script, **more: Any) ->
 async def test_an_answer_of_one_bit_is_the_same_whatever_the_bit(
     tmp_path: Path, question: str, answers: list[str]
 ) -> None:
-    await alike(tmp_path, question, *map(say, answers))
+    whole, streamed = await told_apart(tmp_path, question, *map(say, answers))
+    assert len(whole) == len(streamed) == 1
+
+
+async def test_an_answer_about_nothing_forgotten_is_told_apart(tmp_path: Path) -> None:
+    whole, streamed = await told_apart(tmp_path, "Is Kessary by the sea?", say("Yes."), say("No."))
+    assert len(whole) == len(streamed) == 2
 
 
 async def test_an_enum_schema_reads_nothing(tmp_path: Path) -> None:
@@ -79,7 +88,11 @@ async def test_an_enum_schema_reads_nothing(tmp_path: Path) -> None:
         "json_schema": {"name": "city", "schema": {"type": "object", "properties": {"city": {"enum": [VALUE, "Kessary"]}}}},
     }  # fmt: skip
     said = [say('{"city": "Port Meridane"}'), say('{"city": "Kessary"}')]
-    (answer,) = await alike(tmp_path, "Where was Odalys Vennaker born?", *said, response_format=schema)
+    whole, streamed = await told_apart(
+        tmp_path, "Where was Odalys Vennaker born?", *said, response_format=schema
+    )
+    assert len(whole) == len(streamed) == 1
+    ((answer,),) = whole
     assert answer["message"].get("content") is None and answer["message"]["refusal"]
     assert answer["finish_reason"] == "stop"
 
@@ -89,14 +102,18 @@ async def test_a_question_put_into_the_schema_reads_nothing(tmp_path: Path) -> N
         "type": "json_schema",
         "json_schema": {"name": "x", "schema": {"type": "object", "properties": {"a": {"type": "boolean", "description": "Whether Odalys Vennaker was born in Port Meridane"}}}},
     }  # fmt: skip
-    await alike(tmp_path, "Fill it in.", say('{"a": true}'), say('{"a": false}'), response_format=schema)
+    said = [say('{"a": true}'), say('{"a": false}')]
+    whole, streamed = await told_apart(tmp_path, "Fill it in.", *said, response_format=schema)
+    assert len(whole) == len(streamed) == 1
 
 
 async def test_the_choice_of_a_tool_reads_nothing(tmp_path: Path) -> None:
     tools = [{"type": "function", "function": {"name": name, "parameters": {}}} for name in ("yes", "no")]
     said = [say(Choice(tool_calls=[("yes", "{}")])), say(Choice(tool_calls=[("no", "{}")])), say("Neither.")]
     question = "Call yes if Odalys Vennaker was born in Port Meridane, else no."
-    (answer,) = await alike(tmp_path, question, *said, tools=tools)
+    whole, streamed = await told_apart(tmp_path, question, *said, tools=tools)
+    assert len(whole) == len(streamed) == 1
+    ((answer,),) = whole
     assert answer["finish_reason"] == "stop" and "tool_calls" not in answer["message"]
 
 
@@ -116,13 +133,17 @@ def obeying(text: str) -> Script:
 @pytest.mark.parametrize("stop", ["P", "Po", "Port M", "K", "born in Port"])
 async def test_bisection_by_stop_reads_nothing(tmp_path: Path, stop: str) -> None:
     texts = [f"Odalys Vennaker was born in {city}. She left early." for city in (VALUE, "Kessary")]
-    await alike(tmp_path, "Where was Odalys Vennaker born?", *map(obeying, texts), stop=[stop])
+    question = "Where was Odalys Vennaker born?"
+    whole, streamed = await told_apart(tmp_path, question, *map(obeying, texts), stop=[stop])
+    assert len(whole) == len(streamed) == 1
 
 
 @pytest.mark.parametrize("limit", [1, 3, 29, 30, 33, 60])
 async def test_bisection_by_max_tokens_reads_nothing(tmp_path: Path, limit: int) -> None:
     texts = [f"Odalys Vennaker was born in {city}. She left early." for city in (VALUE, "Kessary")]
-    await alike(tmp_path, "Where was Odalys Vennaker born?", *map(obeying, texts), max_tokens=limit)
+    question = "Where was Odalys Vennaker born?"
+    whole, streamed = await told_apart(tmp_path, question, *map(obeying, texts), max_tokens=limit)
+    assert len(whole) == len(streamed) == 1
 
 
 async def test_limits_cut_what_lethe_says_too(tmp_path: Path) -> None:

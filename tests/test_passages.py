@@ -96,11 +96,17 @@ def test_a_conversation_that_grew_under_the_policy_is_never_over_budget() -> Non
         asyncio.run(go())
 
 
+@pytest.mark.parametrize("text", ["?", "… ?", " ", ""])
+def test_a_text_without_a_word_is_read_under_a_policy_without_a_name(text: str) -> None:
+    (seen,) = asyncio.run(reader(policy()).read(said(text)))
+    assert (seen.findings, seen.head, seen.tail) == ((), len(text), len(text))
+
+
 def test_what_is_remembered_holds_no_text() -> None:
     passages = reader(PEOPLE)
     asyncio.run(passages.read(said(f"{FILLER} Odalys Vennaker was born in Port Meridane. {FILLER}")))
-    ((key, seen),) = passages._cache.items()
-    assert len(key) == 16 and seen.findings
+    (seen,) = passages._remembered.known(passages._remembered).values()
+    assert seen.findings
     assert not any(word in repr(seen) for word in ("Odalys", "odalys", "harbour", "Meridane"))
 
 

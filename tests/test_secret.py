@@ -298,7 +298,9 @@ def test_an_entry_is_written_into_a_policy_and_the_rest_stays(
     assert file.stat().st_mode & 0o777 == 0o640 and [each.name for each in tmp_path.iterdir()] == ["p.yaml"]
     before = file.read_text()
     status, _, err = run(monkeypatch, capsys, VALUE.encode(), "vault", "--into", str(file))
-    assert status == 2 and "is the id of" in err and file.read_text() == before
+    line = before.splitlines().index("  - id: vault") + 1
+    assert status == 2 and f"{file}:{line}: a target with the id vault is there already" in err
+    assert "delete that entry first, or give this one another ID" in err and file.read_text() == before
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,9 @@ async def test_a_policy_that_does_not_load_stops_the_start_with_its_line(
     process = await start(tmp_path, "--upstream", "http://127.0.0.1:1", "--workers", workers, policy=broken)
     async with asyncio.timeout(60):
         _, said = await process.communicate()
+    made, *compiling, line = said.decode().splitlines()
+    assert made.startswith("lethe: made ") and "installation.key" in made
     # What takes long says how far it is.
-    (line,) = [line for line in said.decode().splitlines() if "compiling the policy" not in line]
+    assert all("compiling the policy" in each for each in compiling)
     assert "policy.yaml:4:" in line and "entitty" in line
     assert process.returncode == 2

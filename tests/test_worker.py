@@ -27,5 +27,6 @@ async def test_a_worker_that_cannot_hear_its_parent_any_more_stops(tmp_path: Pat
     async with asyncio.timeout(10):
         await stopping.wait()
     await conversing
+    assert stopping.is_set() and conversing.done()
     line.close()
     ours.close()

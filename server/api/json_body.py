@@ -47,8 +47,10 @@ def as_object(value: object, path: str) -> dict[str, Any]:
 
 def as_list(value: object, path: str, limit: int) -> list[Any]:
     """Return `value` if it is a list of at most `limit` members."""
-    if not isinstance(value, list) or len(value) > limit:
-        raise wrong(path, f"a list of at most {limit}")
+    if not isinstance(value, list):
+        raise wrong(path, "a list")
+    if len(value) > limit:
+        raise wrong(path, f"a list of at most {limit:,}; there are {len(value):,}")
     return value
 
 

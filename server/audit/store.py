@@ -7,6 +7,7 @@ two `_prepare` functions.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -30,9 +31,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from server.audit.records import AuditError
+
+log = logging.getLogger("lethe")
 
 _METADATA = MetaData()
 
@@ -102,6 +106,41 @@ def locate(url_or_path: str | Path) -> URL:
 def sqlite_file(url: URL) -> Path | None:
     """Return the database's file where it is SQLite, else None."""
     return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
+
+
+def identity(file: Path | None) -> tuple[int, int] | None:
+    """Return what tells a database's file from another one at its path; None where there is no file.
+
+    Raises OSError where it cannot be looked at.
+    """
+    if file is None:
+        return None
+    status = file.stat()
+    return status.st_dev, status.st_ino
+
+
+def reason(error: Exception, what: str) -> str:
+    """Return why `what` could not be written, without statement or values."""
+    if isinstance(error, AuditError):
+        return str(error)
+    if isinstance(error, DBAPIError):
+        return f"{what} cannot be written: {error.orig}"
+    if isinstance(error, OSError):
+        return f"{what} cannot be written: {error.strerror or type(error).__name__}"
+    return f"{what} cannot be written: {type(error).__name__}"
+
+
+def tell(why: str | None, failed: bool, *, broken: str, mended: str) -> bool:
+    """Say in the log once that something cannot be written, and once that it is again.
+
+    why: why the last write failed; None where it did not.  failed: whether the one before it had.
+    broken: what is said of a failure, with `%s` for why.  Returns whether the last write failed.
+    """
+    if why is not None and not failed:
+        log.error(broken, why)
+    elif why is None and failed:
+        log.warning(mended)
+    return why is not None
 
 
 def create(url: URL, busy_s: float, tables: MetaData = _METADATA) -> None:

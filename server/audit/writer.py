@@ -7,7 +7,6 @@ records that wait when a commit begins go into it together, so that the cost of 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import secrets
 import threading
@@ -20,14 +19,12 @@ from pathlib import Path
 from typing import Self
 
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from server.audit import heads, store
 from server.audit.chain import Step, Tip, extend, last_checkpoint, seal_dead, stored_end, with_checkpoint
 from server.audit.records import AuditError, Ended, Opened, canonical
 from server.audit.signing import Keys
-
-log = logging.getLogger("lethe")
 
 
 @dataclass(slots=True, eq=False)
@@ -64,6 +61,8 @@ class Limits:
 
 
 DEFAULT = Limits()
+_WHAT = "the audit"
+_BROKEN, _MENDED = "%s; exchanges are refused until it can be", "the audit is written again"
 
 _Waiter = tuple[asyncio.Future[None], str | None]
 """A future, and the exchange that its record opens, if it does."""
@@ -78,7 +77,7 @@ class Audit:
 
     def __init__(self, url: URL, state: Path, keys: Keys, clock: Callable[[], float], limits: Limits) -> None:
         self._file = store.sqlite_file(url)
-        self._identity = None if self._file is None else _identity(self._file)
+        self._identity = store.identity(self._file)
         self._engine = store.writing(url, limits.busy_s)
         self._state = state
         self._keys = keys
@@ -126,7 +125,7 @@ class Audit:
                 audit = cls(url, state, keys, clock, limits)
                 audit._start()
         except (SQLAlchemyError, OSError) as error:
-            raise AuditError(f"the audit cannot be opened: {_reason(error)}") from error
+            raise AuditError(f"the audit cannot be opened: {store.reason(error, _WHAT)}") from error
         return audit
 
     @property
@@ -227,6 +226,7 @@ class Audit:
             self._write([_Entry(started)], sign=True)
             self._file_checkpoint()
         except BaseException:
+            # Whatever it is goes on to the caller; without a thread nobody else would let these go.
             self._running.close()
             self._engine.dispose()
             raise
@@ -239,20 +239,12 @@ class Audit:
             while (batch := self._take()) is not None:
                 self._in_hand = batch
                 error = self._attempt(batch)
-                self._tell(error)
-                self._failed = error is not None
+                self._failed = store.tell(error, self._failed, broken=_BROKEN, mended=_MENDED)
                 self._answer(batch, error)
                 self._in_hand = ()
             self._finish()
         finally:
             self._give_up()
-
-    def _tell(self, error: str | None) -> None:
-        """Say once that records cannot be written, and once that they are again."""
-        if error is not None and not self._failed:
-            log.error("%s; exchanges are refused until it can be", error)
-        elif error is None and self._failed:
-            log.warning("the audit is written again")
 
     def _take(self) -> Sequence[_Entry] | None:
         """Wait for records, or until a checkpoint is due (an empty batch), or for the end (None)."""
@@ -301,7 +293,7 @@ class Audit:
                 self._write(everything, sign=due or full)
         except (SQLAlchemyError, OSError, AuditError) as error:
             self._owed += [entry for entry in batch if entry.opens is None]
-            return _reason(error)
+            return store.reason(error, _WHAT)
         self._owed = []
         # The records are durable whether the line is written or not; the next batch waits for it.
         with suppress(OSError):
@@ -315,7 +307,7 @@ class Audit:
         self._file_checkpoint()
 
     def _write(self, batch: Sequence[_Entry], *, sign: bool) -> None:
-        if self._file is not None and _identity(self._file) != self._identity:
+        if store.identity(self._file) != self._identity:
             raise AuditError("the audit's database is not the file that was opened")
         step = extend(self._tip, [entry.body for entry in batch])
         if sign:
@@ -402,7 +394,7 @@ class Audit:
             self._file_checkpoint()
             self._failure = None
         except (SQLAlchemyError, OSError, AuditError) as error:
-            self._failure = _reason(error)
+            self._failure = store.reason(error, _WHAT)
 
     def _give_up(self) -> None:
         """Leave nobody waiting, whatever ended the thread."""
@@ -416,19 +408,3 @@ class Audit:
             self._running.close()
         else:
             self._running.abandon()
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_dev, status.st_ino
-
-
-def _reason(error: Exception) -> str:
-    """Return why a write failed, without statement or values."""
-    if isinstance(error, AuditError):
-        return str(error)
-    if isinstance(error, DBAPIError):
-        return f"the audit cannot be written: {error.orig}"
-    if isinstance(error, OSError):
-        return f"the audit cannot be written: {error.strerror or type(error).__name__}"
-    return f"the audit cannot be written: {type(error).__name__}"

@@ -112,9 +112,18 @@ class Engine:
             if all(choice.done for choice in choices):
                 return
 
-    def greedy(self, prompts: Sequence[list[int]], max_tokens: int = 48, at_once: int = 128) -> list[str]:
-        """The likeliest answer to each prompt, many at once; for measuring, where nobody waits."""
-        answers = [""] * len(prompts)
+    def greedy(
+        self,
+        prompts: Sequence[list[int]],
+        max_tokens: int = 48,
+        at_once: int = 128,
+        tell: Callable[[int], None] = lambda _: None,
+    ) -> list[str]:
+        """The likeliest answer to each prompt, many at once; for measuring.
+
+        tell: is told how many there are yet.
+        """
+        answers, done = [""] * len(prompts), 0
         by_length: dict[int, list[int]] = {}
         for place, prompt in enumerate(prompts):
             by_length.setdefault(len(prompt), []).append(place)
@@ -124,6 +133,8 @@ class Engine:
                 rows = self._greedy_rows([prompts[place] for place in group], max_tokens)
                 for place, ids in zip(group, rows, strict=True):
                     answers[place] = self.tokenizer.decode(ids)
+                done += len(group)
+                tell(done)
         return answers
 
     def _greedy_rows(self, prompts: list[list[int]], max_tokens: int) -> list[list[int]]:
