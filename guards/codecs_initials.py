@@ -193,7 +193,8 @@ class Firsts:
                 before.append(place)
             row += letter.lower() if letter.isascii() else fold(letter).text.strip()[:1] or "."
             before.append(place)
-        found, live = known.look(row)
+        # The first line of a text is one initial: nothing begins with so few.
+        found, live = known.look(row) if len(row) >= MIN_HEAD else ([], None)
         self._live[number] = _NOWHERE if live is None else before[live]
         via = (f"acrostic of {known.kind}",)
         findings = [
