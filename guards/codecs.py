@@ -115,8 +115,7 @@ class Codecs:
     ) -> Look:
         """Look at a text.  `glued`: its first word began before it.  `depth`: how many codes it was in."""
         look = Look([], len(text))
-        found, live = self.shapes.look(folded, steps)
-        # Nothing is live in a text that has ended.
+        found, live = self.shapes.look(folded, steps, closed=closed)
         for word in () if closed else (live, self.literals.live(folded)):
             if word is not None:
                 look.hold(folded.spans[word][0])

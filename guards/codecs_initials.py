@@ -49,6 +49,7 @@ KINDS = {"lines": (1e-5, 2e-3), "sentences": (1e-5, 2e-3), "words": (1e-7, 1e-5)
 """Kinds of initials, each with its RATE and HELD: how often chance may make up a literal, or a head, at one
 initial, over all literals together."""
 
+_ENDS = "\n.!?…"
 _STARTS = re.compile(r"[\n.!?…](?:(?<=\n)|[\"'”’)\]*_]{0,3}\s)[\W\d_]{0,40}([^\W\d_])")
 _WAITING = re.compile(r"(?:\n|[.!?…][\"'”’)\]*_]{0,3}\s)[\W\d_]{0,40}\Z|[.!?…][\"'”’)\]*_]{0,3}\Z")
 
@@ -150,6 +151,8 @@ _NOWHERE = sys.maxsize
 
 def has_lines(text: str) -> bool:
     """Whether a whole text has as many lines or sentences as an acrostic needs."""
+    if sum(map(text.count, _ENDS)) < MIN_LETTERS - 1:
+        return False
     return sum(1 for _ in islice(_STARTS.finditer("\n" + text), MIN_LETTERS)) == MIN_LETTERS
 
 

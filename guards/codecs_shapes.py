@@ -131,10 +131,11 @@ class Shapes:
         for at, form in enumerate(self._others):
             yield _OTHER | at, form.shown
 
-    def look(self, folded: Folded, steps: str) -> tuple[list[Shaped], int | None]:
+    def look(self, folded: Folded, steps: str, *, closed: bool) -> tuple[list[Shaped], int | None]:
         """Return every form in a text with the shape `steps`, by where they start, and what is live.
 
-        That is the index of the first word from which on the text may still become a form.
+        That is the index of the first word from which on the text may still become a form; in a text that
+        has ended nothing is.
         """
         if not len(self._heads):
             return [], None
@@ -143,7 +144,7 @@ class Shapes:
         known, depth = self._heads.known, self._heads.depth
         live = [
             at
-            for at in _spaces(text, _HEAD)
+            for at in (() if closed else _spaces(text, _HEAD))
             if known(steps[at : at + depth]) and self._heads.may_begin(steps[at:])
         ]
         for start, low, high in self._heads.hits(steps):
@@ -155,7 +156,7 @@ class Shapes:
                     continue
                 if len(shown) == len(form.shown):
                     found.append(Shaped(start, start + len(shown), form, via))
-                elif len(shown) > _HEAD:
+                elif len(shown) > _HEAD and not closed:
                     live.append(start)
         found.sort(key=lambda each: each.start)
         return found, folded.word_at(min(live) + 1) if live else None
