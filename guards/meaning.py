@@ -250,17 +250,17 @@ class Meaning:
             return -np.inf
         return float(self._standard(place, centred, crowds).max()) + _ROUNDING
 
-    def _nearest(self, centred: Vectors) -> tuple[Vectors, NDArray[np.int64]]:
+    def _nearest(self, centred: Vectors, *, brief: bool = False) -> tuple[Vectors, NDArray[np.int64]]:
         """Return [texts, shortlist] cosines and rows of the examples nearest to each text, in their order."""
-        found: tuple[Vectors, NDArray[np.int64]] = self._index.search(centred, SHORTLIST)
+        found: tuple[Vectors, NDArray[np.int64]] = self._index.search(centred, SHORTLIST, brief=brief)
         return found
 
-    def _crowded(self, centred: Vectors) -> Scores:
+    def _crowded(self, centred: Vectors, *, brief: bool = False) -> Scores:
         """Return [texts]: how crowded it is around each text, with sentences and with targets."""
-        return self._space.crowds(centred) + self._rivals(centred)
+        return self._space.crowds(centred) + self._rivals(centred, brief=brief)
 
-    def _rivals(self, centred: Vectors) -> Scores:
-        cosines, nearest = self._nearest(centred)
+    def _rivals(self, centred: Vectors, *, brief: bool = False) -> Scores:
+        cosines, nearest = self._nearest(centred, brief=brief)
         rows = zip(cosines.tolist(), self._owner[nearest].tolist(), strict=True)
         return np.array([self._rival(near, owners) for near, owners in rows])
 
@@ -383,7 +383,8 @@ class Meaning:
         for place, prototype in enumerate(self._prototypes):
             self._step()
             examples = self._index.vectors(prototype.like)
-            scores = self._standard(place, examples, self._crowded(examples))
+            # Told and not decided: among half a million examples that need not take an hour.
+            scores = self._standard(place, examples, self._crowded(examples, brief=True))
             threshold = float(self._thresholds[place])
             for number in np.flatnonzero(scores <= threshold).tolist():
                 yield (

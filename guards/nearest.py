@@ -30,6 +30,8 @@ RECALL = 0.997
 _LINKS, _BREADTH = 16, 100
 """M and efConstruction: with more, building takes longer, and searches are not faster by as much."""
 _EFS = (64, 128, 256, 512, 1024, 2048)
+_BRIEF_EF = 96
+"""How far a search goes that nothing is decided by."""
 _PROBES = 128
 """Texts of each kind that recall is measured with."""
 _BLOCK = 8_192
@@ -75,7 +77,7 @@ class Nearest:
         return self._ef == 0
 
     def __getstate__(self) -> dict[str, Any]:
-        ours = ("_index", "_flat", "_halves", "_params", "_bits", "_count")
+        ours = ("_index", "_flat", "_halves", "_params", "_brief", "_bits", "_count")
         return {name: value for name, value in self.__dict__.items() if name not in ours}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -89,18 +91,20 @@ class Nearest:
             self._count = len(self._rows)
             self._index = faiss.IndexFlatIP(self._rows.shape[1])
             self._index.add(self._rows)
-            self._params = _faiss.SearchParameters()
+            self._params = self._brief = _faiss.SearchParameters()
         else:
             self._index = _read(self._graph)
             self._halves = _rows_of(self._index)
             self._count = len(self._halves)
             self._params = _faiss.SearchParametersHNSW(efSearch=max(self._ef, _TEN))
+            self._brief = _faiss.SearchParametersHNSW(efSearch=_BRIEF_EF)
         if self._dropped is not None:
             self._bits = np.packbits(~self._dropped, bitorder="little")
             selector = faiss.IDSelectorBitmap(self._count, faiss.swig_ptr(self._bits))
-            self._params.sel = selector
-            # faiss does not count who uses it.
-            self._params.referenced = selector
+            for params in (self._params, self._brief):
+                params.sel = selector
+                # faiss does not count who uses it.
+                params.referenced = selector
 
     def vectors(self, chosen: slice | NDArray[np.intp]) -> Vectors:
         """Return [chosen, dim] float32: rows by their places, those that were dropped too."""
@@ -118,16 +122,18 @@ class Nearest:
         made._open()
         return made
 
-    def search(self, texts: Vectors, count: int) -> tuple[Vectors, Rows]:
+    def search(self, texts: Vectors, count: int, *, brief: bool = False) -> tuple[Vectors, Rows]:
         """Return [texts, count] cosines and places of the nearest rows, in their order.
 
         texts: [texts, dim] float32, unit length.  count: 1 or more; where there are fewer rows, those.
-        The cosines are those of the rows as they are kept, whichever way they were found.
+        The cosines are those of the rows as they are kept, whichever way they were found.  brief: whether
+        nothing is decided by it, so that a graph need not be searched as far as it is for a request.
         """
         count = min(count, len(self))
         if self._graph is not None and (self.exact or self._thinned):
             return self._by_all(texts, count)
-        cosines, places = self._index.search(np.ascontiguousarray(texts), count, params=self._params)
+        params = self._brief if brief else self._params
+        cosines, places = self._index.search(np.ascontiguousarray(texts), count, params=params)
         if (missed := np.flatnonzero((places < 0).any(axis=1))).size:
             # A part of the graph that no link leads to: rare, and then worth looking at everything.
             cosines[missed], places[missed] = self._by_all(texts[missed], count)
