@@ -24,6 +24,7 @@ from guards.codecs_letters import (
     MIN_RUN,
     Glued,
     Run,
+    cuts_number,
     glue,
     has_singles,
     morse,
@@ -214,6 +215,8 @@ class Codecs:
         letters, numbers_ = glue(run)
         found, live = self.glued.look(letters)
         for start, end, entry, via in found:
+            if cuts_number(run, letters, numbers_, start, end):
+                continue
             span = run.letters[numbers_[start]].start, run.letters[numbers_[end - 1]].end
             if run.whole and short:
                 span = run.start, run.end

@@ -73,6 +73,8 @@ class Run:
     """Whether the text may go on with another letter of the run."""
     whole: bool
     """Whether nothing else looks like it, so that the run is held back and edited as a whole."""
+    gaps: frozenset[int] = frozenset()
+    """Numbers of the letters before which the code has a space."""
 
     @property
     def start(self) -> int:
@@ -307,14 +309,32 @@ def _characters(codes: Sequence[tuple[int, int, int]]) -> list[Letter]:
 def _run(via: str, letters: Sequence[Letter], text: str, *, open_: bool, whole: bool) -> Run:
     spaced = via in ("spaced letters", "Morse", "numbers of letters")
     spoken = [letters[0].shown]
-    for before, letter in zip(letters, letters[1:], strict=False):
+    gaps: set[int] = set()
+    for number, (before, letter) in enumerate(zip(letters, letters[1:], strict=False), 1):
         gap = text[before.end : letter.start]
         if spaced and (
             _WORD_GAP.search(gap) if via != "spaced letters" else len(gap.strip(".,-_ ")) or "  " in gap
         ):
             spoken.append(" ")
+            gaps.add(number)
         spoken.append(letter.shown)
-    return Run(via, letters, "".join(spoken), open_, whole)
+    return Run(via, letters, "".join(spoken), open_, whole, frozenset(gaps))
+
+
+def cuts_number(run: Run, glued: str, numbers: Sequence[int], start: int, end: int) -> bool:
+    """Whether `glued[start:end]` begins or ends within a longer number: '8 May' is not in '28 May'.
+
+    glued, numbers: as `glue` returned them for the run.
+    """
+    return any(
+        0 < at < len(glued)
+        and glued[at - 1].isdecimal()
+        and glued[at].isdecimal()
+        # No letter without a sign lies between them, such as a space that the code has.
+        and numbers[at] - numbers[at - 1] <= 1
+        and numbers[at] not in run.gaps
+        for at in (start, end)
+    )
 
 
 def glue(run: Run) -> tuple[str, list[int]]:
