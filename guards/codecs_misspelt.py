@@ -26,27 +26,26 @@ MIN_PIG_WORDS = 4
 """Words of a sentence in pig Latin, of which three in four or more end as they must."""
 _MAX_READINGS = 64
 """Ways of reading a few words of pig Latin that are tried."""
-_PLAINLY = re.compile(r"[@$€!|0-9]")
+_SIGN = re.compile(r"[@$€!|0-9]")
+_LEET_LIKE = re.compile(r"[0-9@$€!|](?:(?<=[^\W\d_][0-9@$€])|(?=[^\W\d_]))")
 _LEET_WORD = re.compile(rf"(?<![\w@$€!|])(?:[\w@$€]|[!|](?=[A-Za-z0-9@$])){{{MIN_LEET_WORD},}}")
 _CONSONANTS = re.compile(r"[^aeiou]+\Z|qu\Z")
 _WORD = re.compile(r"[^\W\d_]+")
 
 
-def misspelt_names(
-    misspelt: Misspelt, targets: Sequence[Target], text: str, folded: Folded
-) -> list[Finding]:
+def misspelt_names(misspelt: Misspelt, targets: Sequence[Target], text: str, folded: Folded) -> list[Finding]:
     """Return the targets whose names are misspelt in a text, or in what it says in leet or pig Latin.
 
     targets: the policy's, of which `misspelt` was made.
     """
-    views = _without_leet(text) if _PLAINLY.search(text) else []
+    views = _without_leet(text) if _LEET_LIKE.search(text) else []
     if not views:
         found = misspelt.find(text, folded)
     else:
         # A '1' is an i or an l: what is like a name by one of them alone is less so than it seems.
         read = [{each.target: each for each in misspelt.find(view, fold(view))} for view in views]
         found = [
-            replace(each, via=("leet",)) if _PLAINLY.search(text[each.start : each.end]) else each
+            replace(each, via=("leet",)) if _SIGN.search(text[each.start : each.end]) else each
             for target, each in read[0].items()
             if all(target in others for others in read)
         ]
@@ -76,7 +75,7 @@ def _is_pig_latin(text: str, found: Finding) -> bool:
         return False
     for start, end in sentences(text):
         if start <= found.start < end:
-            words = _WORD.findall(text[start:end].lower())
+            words: list[str] = _WORD.findall(text[start:end].lower())
             turned = sum(word.endswith("ay") for word in words)
             return turned >= MIN_PIG_WORDS and 4 * turned >= 3 * len(words)
     return False
@@ -93,9 +92,7 @@ def _is_read(misspelt: Misspelt, names: Sequence[str], text: str, found: Finding
     for reading in islice(product(*meant), _MAX_READINGS):
         said = " ".join(reading).title()
         folded = fold(said)
-        if folded.text in written or any(
-            each.target == found.target for each in misspelt.find(said, folded)
-        ):
+        if folded.text in written or any(each.target == found.target for each in misspelt.find(said, folded)):
             return True
     return False
 

@@ -20,9 +20,11 @@ spaced dots dashes x u
 """.split()
 _CODE = "|".join(sorted(map(re.escape, _CODES), key=len, reverse=True))
 _STATED = re.compile(
-    r" (?:(?:the|this|my|following|whole) ){0,2}(?:text|message|question|prompt|following|sentence|string|code)"
+    r" (?:(?:the|this|my|following|whole) ){0,2}"
+    r"(?:text|message|question|prompt|following|sentence|string|code)"
     r" (?:(?:below|above|here|that|which|follows) ){0,2}(?:is|was|comes|stands|has been)"
-    rf" (?:(?:written|encoded|coded|given|put|all) ){{0,2}}(?:in|with|as|using)(?: (?:{_CODE}|\d{{1,2}})){{1,8}} "
+    rf" (?:(?:written|encoded|coded|given|put|all) ){{0,2}}(?:in|with|as|using)"
+    rf"(?: (?:{_CODE}|\d{{1,2}})){{1,8}} "
 )
 
 

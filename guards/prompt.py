@@ -361,7 +361,7 @@ class _Turn:
         return [relation for sentence in self.sentences for relation in self._siblings.meant(sentence)]
 
     def probes(self, phrases: Iterable[str]) -> bool:
-        """Whether it asks for an answer in pieces or in a code; to say in which code it stands is no asking."""
+        """Whether it asks for an answer in pieces or in a code; to say in which it stands is no asking."""
         return says(self.folded, phrases) and not (
             self.coded and not says(fold(without_stated(self._text)).text, phrases)
         )

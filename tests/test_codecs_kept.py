@@ -36,9 +36,7 @@ def test_a_relative_of_a_target_is_nobody_misspelt_in_any_code(write: object) ->
         assert read(GUARD, said).stance is Stance.CLEAR, said
 
 
-@pytest.mark.parametrize(
-    "name", ["Odalis Vennaker", "Odalys Venaker", "Odlays Vennaker", "Odalys Venneker"]
-)
+@pytest.mark.parametrize("name", ["Odalis Vennaker", "Odalys Venaker", "Odlays Vennaker", "Odalys Venneker"])
 @pytest.mark.parametrize("write", [str, leet, pig_latin])
 def test_a_misspelt_name_is_one_in_every_code(write: object, name: str) -> None:
     assert callable(write)
