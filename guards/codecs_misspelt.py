@@ -38,7 +38,7 @@ def misspelt_names(misspelt: Misspelt, targets: Sequence[Target], text: str, fol
 
     targets: the policy's, of which `misspelt` was made.
     """
-    views = _without_leet(text) if _LEET_LIKE.search(text) else []
+    views = without_leet(text)
     if not views:
         found = misspelt.find(text, folded)
     else:
@@ -56,8 +56,10 @@ def misspelt_names(misspelt: Misspelt, targets: Sequence[Target], text: str, fol
     ]
 
 
-def _without_leet(text: str) -> list[str]:
+def without_leet(text: str) -> list[str]:
     """Return a text with its words of leet as they read, each character in its place; nothing for none."""
+    if _LEET_LIKE.search(text) is None:
+        return []
     views = [_LEET_WORD.sub(partial(_read, table), text) for table in LEET_VIEWS]
     return [] if views[0] == text == views[1] else list(dict.fromkeys(views))
 
