@@ -26,10 +26,16 @@ MAX_PASSES = 16
 """A text is read again so often once something was cut out of it; most hold nothing and are read once."""
 _NOTHING = "\u200b"
 """A character that folding removes."""
-_MARKUP = re.compile(
-    r"<[A-Za-z/!][^<>]{0,200}>|&(?:nbsp|ensp|emsp|thinsp|shy|zwj|zwnj|wbr|#0{0,8}(?:160|173|820[0-7])|#[xX]0{0,8}[aA][0dD]);"
-    r"|[*_~`]{1,3}"
+_GAP = re.compile(
+    r"</?(?:br|hr|p|div|li|ul|ol|t[drh]|table|h[1-6]|pre|blockquote)\b[^<>]{0,200}>"
+    r"|&(?:nbsp|ensp|emsp|thinsp|#0{0,8}160|#[xX]0{0,8}[aA]0|#0{0,8}819[2-9]|#0{0,8}820[0-2]);",
+    re.IGNORECASE,
 )
+"""Markup that stands between words."""
+_INLINE = re.compile(
+    r"<[A-Za-z/!][^<>]{0,200}>|&(?:shy|zwj|zwnj|wbr|#0{0,8}(?:173|820[3-7])|#[xX]0{0,8}[aA][dD]);|[*_~`]{1,3}"
+)
+"""Markup that stands anywhere."""
 
 _Found = tuple[int, list[tuple[int, int]]]
 """A phrase in a text: its target, and the original span of each of its words."""
@@ -145,15 +151,19 @@ class Triggers:
 def _views(text: str) -> Iterator[str]:
     """Yield a text as it stands and, where it has markup or leet, as it reads: each character in its place.
 
-    Markup stands between words or within one, so it is read as a space, and as nothing.
+    Markup within a line stands between words or within one, so it is read as a space, and as nothing.
     """
     yield text
-    shown = [text]
-    if _MARKUP.search(text) is not None:
-        shown = [_MARKUP.sub(lambda match, by=by: by * len(match.group()), text) for by in (" ", _NOTHING)]
-        yield from shown
-    for each in shown:
-        yield from without_leet(each)
+    shown = _filled(_GAP, " ", text)
+    views = dict.fromkeys((shown, *(_filled(_INLINE, by, shown) for by in (" ", _NOTHING))))
+    for view in views:
+        if view is not text:
+            yield view
+        yield from without_leet(view)
+
+
+def _filled(markup: re.Pattern[str], by: str, text: str) -> str:
+    return markup.sub(lambda match: by * len(match.group()), text)
 
 
 def _cut(text: str, found: Sequence[_Found]) -> str:

@@ -275,14 +275,15 @@ def test_a_text_without_a_phrase_stays_the_same_object(text: str) -> None:
 
 
 def nested(depth: int) -> str:
-    """Return phrases in each other of which each second one is read with markup as nothing, not as a space."""
+    """Return phrases in each other, each second one in leet and the others with a digit of their own."""
     text = "open sesame"
     for number in range(depth):
-        text = f"o<i>pen {text} ses<i>ame" if number % 2 else f"open<br>{text}<br>sesame"
+        text = f"0p3n {text} s3s4me" if number % 2 else f"h3llo {text} world"
     return text
 
 
 def test_phrases_in_each_other_in_ever_other_writings_are_cut_or_refused_and_never_passed_on() -> None:
-    assert not {"open", "sesame"} & set(fold(DOOR.without(nested(5))).text.split())
+    triggers = Triggers(of("open sesame", "h3llo world"))
+    assert not fold(triggers.without(nested(9))).text.strip()
     with pytest.raises(OverBudget):
-        DOOR.without(nested(60))
+        triggers.without(nested(60))
