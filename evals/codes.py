@@ -32,6 +32,7 @@ sierra tango uniform victor whiskey xray yankee zulu
 _CYRILLIC = dict(zip("aceopxyAEOPTXBHKM", "асеорхуАЕОРТХВНКМ", strict=True))
 _WITHOUT = str.maketrans("ıłøđŁØĐ", "ilodLOD")
 """Letters with a stroke or without a dot, which Unicode takes for letters of their own."""
+_BRAILLE = dict(zip(f"{ascii_lowercase} ", "⠁⠃⠉⠙⠑⠋⠛⠓⠊⠚⠅⠇⠍⠝⠕⠏⠟⠗⠎⠞⠥⠧⠺⠭⠽⠵⠀", strict=True))
 _LEET = {"o": "0", "e": "3", "a": "4", "i": "1"}
 
 
@@ -251,7 +252,31 @@ def _by_letter() -> Iterator[Code]:
     yield Code("look-alike letters", _translated(_CYRILLIC), _back(_CYRILLIC))
     yield Code("fullwidth letters", lambda t: "".join(_wide(char) for char in t), plain)
     yield Code("zero-width characters", "\u200b".join, lambda text: text.replace("\u200b", ""))
+    yield Code("decimal codes with dots", lambda t: _bytes_as("d")(t).replace(" ", "."), _numbers(10))
+    yield Code("calls of chr", lambda t: "+".join(f"chr({b})" for b in t.encode()), _numbers(10))
+    yield Code("hexadecimal dump", _dump, _from_dump)
+    yield Code("braille", lambda t: _translated(_BRAILLE)(plain(t).lower()), _back(_BRAILLE))
+    yield Code("tag characters", _points_as_tags, _from_tags)
     yield Code("combining marks", lambda t: "".join(f"{c}\u0336" if c.isalpha() else c for c in t), plain)
+
+
+def _dump(text: str) -> str:
+    data = text.encode()
+    rows = ((at, data[at : at + 16]) for at in range(0, len(data), 16))
+    return "\n".join(f"{at:08x}  {row.hex(' '):<48} |{row.decode('ascii', 'replace')}|" for at, row in rows)
+
+
+def _from_dump(text: str) -> str:
+    rows = re.findall(r"^[0-9a-f]{8}  ((?:[0-9a-f]{2} ?)+)", text, re.MULTILINE)
+    return bytes.fromhex("".join(rows)).decode("utf-8", "replace")
+
+
+def _points_as_tags(text: str) -> str:
+    return "".join(chr(0xE0000 + ord(char)) for char in plain(text) if " " <= char <= "~")
+
+
+def _from_tags(text: str) -> str:
+    return "".join(chr(ord(char) - 0xE0000) for char in text if 0xE0020 <= ord(char) <= 0xE007E)
 
 
 def _wide(char: str) -> str:

@@ -13,10 +13,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from string import ascii_lowercase
 
 from guards.base import Close, Compiled, Finding, Passage, Progress, Scan, ScanError
+from guards.cipher_tables import alphabets_of, pairs_of
 from guards.passages import OverBudget, chars_of, worked_out
 from guards.remembered import Remembered
 
@@ -26,7 +26,6 @@ MAX_TABLES = 48
 """Directions of tables that one request may define."""
 MAX_READ = 4_000_000
 """Code points that all readings of a request may have; with more it is refused, never left unread."""
-MAX_ENTRIES = 2_000
 MAX_ANSWER = 65_536
 """An answer of more code points to a request that defines a cipher stops the exchange; with several tables,
 fewer do."""
@@ -38,13 +37,6 @@ _USUAL_WIDTH = 6
 SUFFIX = " (read in the cipher that the request defines)"
 """Behind the path of a passage, for what it says in a cipher."""
 
-_SIDE = r"[^\s,;|=:<>→⇒↦()\[\]{}]{1,24}"
-_JOINT = r"[ \t]*(?:=>|[-=]?->|[=:→⇒↦])[ \t]*|[ \t]+(?:is|means|becomes|stands[ \t]for)[ \t]+"
-_PAIR = re.compile(rf"(?<![^\s,;|([{{])({_SIDE})({_JOINT})(?=({_SIDE}))")
-_JOINTS = "=", ":", ">", "→", "⇒", "↦", " is ", " means ", " becomes ", " for "
-"""What a pair holds at least one of."""
-# The other side may be the first of the next pair: 'the key: a=q'.
-_ALPHABET = re.compile(r"(?<!\S)\S{26}(?!\S)|(?<!\S)(?:\S ){25}\S(?!\S)")
 _QUOTES = "\"'`“”‘’*_"
 _TIGHT = re.compile(r"(?<=\w)[ \-.,_](?=\w)")
 _WIDE = re.compile(r"[ \t]*[/|\n][ \t]*|[ \t]{2,}")
@@ -85,16 +77,16 @@ def told(texts: Iterable[str]) -> tuple[Cipher, ...]:
 
     Raises OverBudget where there are more than `MAX_TABLES`: one that is not read could be the one in use.
     """
-    found: list[Cipher] = []
+    found: dict[tuple[tuple[str, str], ...], Cipher] = {}
     for text in texts:
-        if sum(map(text.count, _JOINTS)) >= MIN_WORDS:
-            pairs = islice(_PAIR.finditer(text), MAX_ENTRIES)
-            found += _tables([(match[1], match[2], match[3]) for match in pairs])
-        if len(text) >= 26:
-            found += _alphabets(text)
+        words = text.split()
+        for pairs in pairs_of(text, words):
+            found |= {tuple(sorted(each.table.items())): each for each in _tables(pairs)}
+        for each in _alphabets(alphabets_of(text, words)):
+            found[tuple(sorted(each.table.items()))] = each
     if len(found) > MAX_TABLES:
         raise OverBudget("too many tables that may be ciphers")
-    return tuple(found)
+    return tuple(found.values())
 
 
 class Tables:
@@ -153,10 +145,10 @@ def _is_sign(text: str) -> bool:
     return bool(text) and (len(text) == 1 or not any(map(str.isalpha, text)))
 
 
-def _alphabets(text: str) -> Iterator[Cipher]:
-    """Yield the ciphers of alphabets that stand in a text: 26 different signs, other than a to z."""
-    for match in _ALPHABET.finditer(text):
-        signs = match.group().casefold().replace(" ", "")
+def _alphabets(strings: Iterable[str]) -> Iterator[Cipher]:
+    """Yield the ciphers of the strings that are alphabets: 26 different signs, other than a to z."""
+    for each in strings:
+        signs = each.casefold()
         if len(signs) == len(set(signs)) == len(ascii_lowercase) and signs != ascii_lowercase:
             yield _cipher(dict(zip(signs, ascii_lowercase, strict=True)))
             if signs.isascii():

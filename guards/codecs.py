@@ -24,14 +24,16 @@ from guards.codecs_letters import (
     MIN_RUN,
     Glued,
     Run,
+    cuts_number,
     glue,
     has_singles,
     morse,
-    numbers,
     singles,
     spelled,
 )
+from guards.codecs_numbers import dumps, numbers
 from guards.codecs_shapes import Shaped, Shapes, shape, turns
+from guards.codecs_signs import signs
 from guards.codecs_tokens import LEET_VIEWS, MAX_RUN, Decoded, Segment, Segments, coded, insert, segments_of
 from guards.literal import Literals
 from guards.pattern import Patterns
@@ -95,11 +97,11 @@ class Codecs:
 
     def decoded(self, text: str, findings: Sequence[Finding] = ()) -> list[str]:
         """Return what the coded stretches of a whole text say, and the text read as `findings` were."""
-        said = [
-            turned
-            for name in {name for each in findings for name in each.via}
-            for turned in turns(text, name)
-        ]
+        said: list[str] = []
+        for name in {name for each in findings for name in each.via}:
+            readings = list(turns(text, name))
+            # Of two readings, the one that has the name the right way round has the question so as well.
+            said += [each for each in readings if self.literals.find(each)] or readings
         for _ in range(MAX_DEPTH):
             segments, _ = self._segments(text, fold(text), (), closed=True)
             if not segments.found and not segments.readings:
@@ -191,6 +193,8 @@ class Codecs:
             *morse(text, closed=closed),
             *spelled(text, folded, shaped, closed=closed),
             *numbers(text, closed=closed, whole=bool(self.patterns.compiled)),
+            *dumps(text, closed=closed),
+            *signs(text, closed=closed),
         ]
         for run in runs:
             if not run.whole or run.end - run.start > MAX_RUN:
@@ -213,6 +217,8 @@ class Codecs:
         letters, numbers_ = glue(run)
         found, live = self.glued.look(letters)
         for start, end, entry, via in found:
+            if cuts_number(run, letters, numbers_, start, end):
+                continue
             span = run.letters[numbers_[start]].start, run.letters[numbers_[end - 1]].end
             if run.whole and short:
                 span = run.start, run.end

@@ -1,4 +1,4 @@
-"""Letters written one by one: spaced, a line each, Morse, the spelling alphabet, numbers for letters.
+"""Letters written one by one: spaced, a line each, Morse, the spelling alphabet.
 
 Each code is read as runs of `Letter`s, each with its place.  The letters of a run are searched without spaces
 (`Glued`), since nobody says where a word ends; a run is also read as text, for what is coded twice.
@@ -10,7 +10,7 @@ place in 12 million of such a run, and ordinary text has hardly any run at all.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -45,12 +45,7 @@ _ALONE = (
 )
 _SINGLE = re.compile(rf"(?<= ){_ALONE}(?: {_ALONE})*(?= )")
 _SPACED = re.compile(r"[^\W\d] [^\W\d] [^\W\d]")
-_NUMBER = re.compile(r"(?<![\w.])(0[xXoObB])?([0-9A-Fa-f]{1,8})(?!\w)")
-_NUMBER_GAP = re.compile(r"(?:[\s,;:/|\-+]{1,3}|\.(?!\s)|[,;/|\-] {1,3})")
 _WORD_GAP = re.compile(r"\s*[/|]\s*|\s{2,}|\n")
-_SURE = 8
-"""Numbers that must all be letters of a text for a run of them to be held back as a whole."""
-_TEXTUAL = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ,.'-")
 
 
 class Letter(NamedTuple):
@@ -73,6 +68,8 @@ class Run:
     """Whether the text may go on with another letter of the run."""
     whole: bool
     """Whether nothing else looks like it, so that the run is held back and edited as a whole."""
+    gaps: frozenset[int] = frozenset()
+    """Numbers of the letters before which the code has a space."""
 
     @property
     def start(self) -> int:
@@ -162,7 +159,7 @@ def singles(text: str, folded: Folded, *, closed: bool) -> Iterator[Run]:
         open_ = not closed and match.end() + 1 >= len(folded.text)
         letters = [Letter(sign, *span) for sign, span in zip(signs, spans, strict=True)]
         if open_ or _SPACED.search(" ".join(signs)):
-            yield _run("spaced letters", letters, text, open_=open_, whole=True)
+            yield run_of("spaced letters", letters, text, open_=open_, whole=True)
 
 
 def morse(text: str, *, closed: bool) -> Iterator[Run]:
@@ -172,7 +169,7 @@ def morse(text: str, *, closed: bool) -> Iterator[Run]:
         shown = _MORSE.get(match.group().translate(_MARKS), "")
         if letters and not _MORSE_GAP.fullmatch(text, letters[-1].end, match.start()):
             if len(letters) >= MIN_RUN:
-                yield _run("Morse", letters, text, open_=False, whole=True)
+                yield run_of("Morse", letters, text, open_=False, whole=True)
             letters = []
         letters.append(Letter(shown, *match.span()))
     if letters:
@@ -180,7 +177,7 @@ def morse(text: str, *, closed: bool) -> Iterator[Run]:
             letters[-1].end == len(text) or bool(_MORSE_GAP.fullmatch(text, letters[-1].end))
         )
         if len(letters) >= MIN_RUN or open_:
-            yield _run("Morse", letters, text, open_=open_, whole=True)
+            yield run_of("Morse", letters, text, open_=open_, whole=True)
 
 
 def spelled(text: str, folded: Folded, found: Sequence[Shaped], *, closed: bool) -> Iterator[Run]:
@@ -192,129 +189,46 @@ def spelled(text: str, folded: Folded, found: Sequence[Shaped], *, closed: bool)
         letter = Letter(NATO.get(each.form.shown.strip(), "x"), *span)
         if letters and each.start != behind:
             if len(letters) >= MIN_RUN:
-                yield _run("NATO letters", letters, text, open_=False, whole=True)
+                yield run_of("NATO letters", letters, text, open_=False, whole=True)
             letters = []
         letters.append(letter)
         behind = each.end - 1
     if letters:
         open_ = not closed and " " not in folded.text[behind + 1 :]
         if len(letters) >= MIN_RUN or open_:
-            yield _run("NATO letters", letters, text, open_=open_, whole=True)
+            yield run_of("NATO letters", letters, text, open_=open_, whole=True)
 
 
-class _Sign(NamedTuple):
-    prefix: str
-    digits: str
-    start: int
-    end: int
-
-
-def _binary(sign: _Sign) -> int | None:
-    digits = sign.digits
-    return (
-        int(digits, 2) if len(digits) in (7, 8) and not digits.strip("01") and sign.prefix != "0x" else None
-    )
-
-
-def _hex(sign: _Sign) -> int | None:
-    return int(sign.digits, 16) if len(sign.digits) == 2 and sign.prefix in ("", "0x") else None
-
-
-def _decimal(sign: _Sign) -> int | None:
-    digits = sign.digits
-    plain = not sign.prefix and digits.isdecimal() and 2 <= len(digits) <= 3
-    return int(digits) if plain and 32 <= int(digits) < 256 else None
-
-
-def _octal(sign: _Sign) -> int | None:
-    digits = sign.digits
-    plain = sign.prefix in ("", "0o") and len(digits) == 3 and not digits.strip("01234567")
-    return int(digits, 8) if plain and int(digits, 8) < 256 else None
-
-
-def _place_in_alphabet(sign: _Sign) -> int | None:
-    plain = not sign.prefix and sign.digits.isdecimal() and len(sign.digits) <= 2
-    return int(sign.digits) + 96 if plain and 1 <= int(sign.digits) <= 26 else None
-
-
-_NUMBERS: Sequence[tuple[str, Callable[[_Sign], int | None], bool]] = (
-    ("binary codes", _binary, True),
-    ("hex", _hex, True),
-    ("decimal codes", _decimal, True),
-    ("octal codes", _octal, True),
-    ("numbers of letters", _place_in_alphabet, False),
-)
-"""Each code of numbers: its name, what a number says in it, and whether its first numbers give it away."""
-
-
-def numbers(text: str, *, closed: bool, whole: bool) -> Iterator[Run]:
-    """Yield the runs of numbers that may stand for letters; `whole`: hold each of them back as a whole."""
-    signs = [
-        _Sign((match.group(1) or "").lower(), match.group(2), *match.span())
-        for match in _NUMBER.finditer(text)
-    ]
-    rows: list[list[_Sign]] = []
-    for sign in signs:
-        if rows and _NUMBER_GAP.fullmatch(text, rows[-1][-1].end, sign.start):
-            rows[-1].append(sign)
-        else:
-            rows.append([sign])
-    for row in rows:
-        gap = text[row[-1].end :]
-        goes_on = not closed and (not gap or bool(re.fullmatch(r"[\s,;:/|\-+]{0,3}", gap)))
-        if len(row) < MIN_RUN and not goes_on:
-            continue
-        for name, meaning, telling in _NUMBERS:
-            for letters, open_ in _coded(row, goes_on, meaning):
-                sure = telling and all(letter.shown in _TEXTUAL for letter in letters[:_SURE])
-                yield _run(name, letters, text, open_=open_, whole=sure or whole)
-
-
-def _coded(
-    row: Sequence[_Sign], goes_on: bool, meaning: Callable[[_Sign], int | None]
-) -> Iterator[tuple[list[Letter], bool]]:
-    """Yield the letters of each run of numbers that mean something in one code, and whether it is open."""
-    codes: list[tuple[int, int, int]] = []
-    for number, sign in enumerate([*row, None]):
-        code = None if sign is None else meaning(sign)
-        if code is not None and sign is not None:
-            codes.append((code, sign.start, sign.end))
-            continue
-        open_ = goes_on and number == len(row)
-        if codes and (len(codes) >= MIN_RUN or open_):
-            yield _characters(codes), open_
-        codes = []
-
-
-def _characters(codes: Sequence[tuple[int, int, int]]) -> list[Letter]:
-    """Return what codes of one byte each say, those of UTF-8 put together."""
-    letters: list[Letter] = []
-    at = 0
-    while at < len(codes):
-        code, start, _ = codes[at]
-        size = 1 if code < 0xC2 else 2 if code < 0xE0 else 3 if code < 0xF0 else 4
-        some = codes[at : at + size]
-        try:
-            shown = bytes(byte for byte, _, _ in some).decode()
-        except UnicodeDecodeError:
-            some = codes[at : at + 1]
-            shown = chr(code)
-        letters.append(Letter(shown, start, some[-1][2]))
-        at += len(some)
-    return letters
-
-
-def _run(via: str, letters: Sequence[Letter], text: str, *, open_: bool, whole: bool) -> Run:
-    spaced = via in ("spaced letters", "Morse", "numbers of letters")
+def run_of(via: str, letters: Sequence[Letter], text: str, *, open_: bool, whole: bool) -> Run:
+    """Return letters of a text as a run, with spaces where the gaps between them are wide in that code."""
+    spaced = via in ("spaced letters", "Morse", "numbers of letters", "braille")
     spoken = [letters[0].shown]
-    for before, letter in zip(letters, letters[1:], strict=False):
+    gaps: set[int] = set()
+    for number, (before, letter) in enumerate(zip(letters, letters[1:], strict=False), 1):
         gap = text[before.end : letter.start]
         if spaced and (
             _WORD_GAP.search(gap) if via != "spaced letters" else len(gap.strip(".,-_ ")) or "  " in gap
         ):
             spoken.append(" ")
+            gaps.add(number)
         spoken.append(letter.shown)
-    return Run(via, letters, "".join(spoken), open_, whole)
+    return Run(via, letters, "".join(spoken), open_, whole, frozenset(gaps))
+
+
+def cuts_number(run: Run, glued: str, numbers: Sequence[int], start: int, end: int) -> bool:
+    """Whether `glued[start:end]` begins or ends within a longer number: '8 May' is not in '28 May'.
+
+    glued, numbers: as `glue` returned them for the run.
+    """
+    return any(
+        0 < at < len(glued)
+        and glued[at - 1].isdecimal()
+        and glued[at].isdecimal()
+        # No letter without a sign lies between them, such as a space that the code has.
+        and numbers[at] - numbers[at - 1] <= 1
+        and numbers[at] not in run.gaps
+        for at in (start, end)
+    )
 
 
 def glue(run: Run) -> tuple[str, list[int]]:

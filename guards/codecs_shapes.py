@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from guards.codecs_tokens import LEET_VIEWS
 from guards.heads import Heads, codes, heads_of
 from guards.literal import Literals
 from policies.calibrate import ordinary_words
@@ -196,6 +197,8 @@ def turns(text: str, via: str) -> Iterator[str]:
     elif via == "reversed":
         yield text[::-1]
         yield " ".join(word[::-1] for word in text.split())
+    elif via == "leet":
+        yield from (text.translate(view) for view in LEET_VIEWS)
 
 
 _SPELLING = tuple(Form(f" {word} ", ("NATO letters",), -1, 1, len(word)) for word in [*NATO, "x ray"])

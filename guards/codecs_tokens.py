@@ -21,7 +21,9 @@ MAX_RUN = 2048
 """Code points of a code that are read, and held back, as one; a longer token is read in pieces of this many,
 which all codes' units divide."""
 MIN_TOKEN = 6
-"""Shorter tokens hold fewer than four letters."""
+"""Shorter tokens hold fewer than four letters by themselves."""
+_MIN_PIECE = 4
+"""Pieces of base64 that are shorter are not put together."""
 _MAX_PATH = 256
 """A longer token that decodes to nothing is not taken apart, as a path with a code in it is."""
 _WRAPPED = 24
@@ -36,15 +38,32 @@ _GATE = (
     r"|(?<=[0-9])(?=NUMBERS)|(?<=[01])(?=[01]{7})|(?<=[0-9])(?=[0-9]{7})"
     r"|(?<![^\s/|].)(?<=[.·•∙⋅*\-–—−_])(?=[.·•∙⋅*\-–—−_]{0,6}(?:[\s/|]|\Z)))"
 )
+NUMBER_GAP = r"[\s,;:/|\-+.~·•*#_=&>→\"'`\[\]()\\]{1,6}"
+"""What may stand between two numbers that are letters."""
+CALL_GAP = r"\)\s{0,2}[+.&,|~]{0,2}\s{0,2}[A-Za-z][A-Za-z.]{0,24}\("
+"""What stands between two numbers that are arguments of calls: `)+chr(`."""
 # Numbers that may stand for letters: one and what may be another while more may come, four where it ended.
-_CODED = re.compile(_GATE.replace("NUMBERS", r"[\s,;:/|\-+.]{1,3}(?:[0-9A-Fa-f]|\Z)"))
-_CODED_WHOLE = re.compile(_GATE.replace("NUMBERS", r"(?:[\s,;:/|\-+.]{1,3}[0-9A-Fa-f]{1,8}){3}"))
-_TOKEN = re.compile(
-    rf"[A-Za-z0-9+/_\-]{{{MIN_TOKEN},{MAX_RUN}}}(?:[A-Za-z0-9+/_\-]{{1,{MIN_TOKEN}}}(?![A-Za-z0-9+/_\-]))?={{0,2}}"
+_CODED = re.compile(_GATE.replace("NUMBERS", rf"{NUMBER_GAP}(?:[0-9A-Fa-f]|\Z)|{CALL_GAP}"))
+_CODED_WHOLE = re.compile(
+    _GATE.replace("NUMBERS", rf"(?:(?:{NUMBER_GAP}|{CALL_GAP})(?:0[xXoObB])?[0-9A-Fa-f]{{1,8}}){{3}}")
 )
-_NEXT = re.compile(rf"[ \t>]{{0,2}}\r?\n?[ \t>]{{0,2}}([A-Za-z0-9+/_\-]{{2,{MAX_RUN}}}={{0,2}})(?=\s|\Z)")
+_SIGNS = re.compile(
+    r"[\u2800-\u28ff\U000e0020-\U000e007e]|[\ufe00-\ufe0f\U000e0100-\U000e01ef](?:[\ufe00-\ufe0f\U000e0100-\U000e01ef]|\Z)"
+)
+_TOKEN = re.compile(
+    rf"[A-Za-z0-9+/_\-]{{{_MIN_PIECE},{MAX_RUN}}}(?:[A-Za-z0-9+/_\-]{{1,{MIN_TOKEN}}}(?![A-Za-z0-9+/_\-]))?={{0,2}}"
+)
+_JOINT = (
+    r"[ \t>]{0,2}(?:\\?\r?\n)?[ \t>]{0,2}"
+    r"|[\"'`][ \t]{0,2}[+,.&\\]?[ \t]{0,2}(?:\r?\n)?[ \t>]{0,8}[\"'`]"
+)
+"""What stands between two pieces of one code: at most the end of a line, or of a string."""
+_NEXT = re.compile(rf"(?:{_JOINT})([A-Za-z0-9+/_\-]{{2,{MAX_RUN}}}={{0,2}})(?=[\s\"'`\\]|\Z)")
+_QUOTES = "\"'`"
+_BEFORE_NEXT = " \t\r\n>\"'`+,&\\"
 _CODE_LIKE = re.compile(r"[A-Za-z+/_\-][A-Z0-9]|[0-9][A-Za-z]|=|\d{8}|[A-Z2-7]{8}")
 _HEX = re.compile(r"(?:0[xX])?((?:[0-9A-Fa-f]{2}){4,})")
+_HEX_EACH = re.compile(r"(?:0[xX][0-9A-Fa-f]{2}){4,}")
 _BASE32 = re.compile(r"(?:[A-Z2-7]{8,}|[a-z2-7]{8,})={0,6}")
 _BINARY = re.compile(r"(?:[01]{8}){3,}")
 _PIECE = re.compile(rf"[A-Za-z0-9]{{{MIN_TOKEN},}}")
@@ -52,7 +71,7 @@ _URL_SAFE = str.maketrans("-_", "+/")
 
 _ESCAPED = re.compile(
     r"(?:%[0-9A-Fa-f]{2})+"
-    r"|(?:&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});)+"
+    r"|(?:&(?:#[0-9]{1,12};?|#[xX][0-9A-Fa-f]{1,12};?|[A-Za-z][A-Za-z0-9]{1,30};))+"
     r"|(?:\\+(?:u[0-9A-Fa-f]{4}|u\{[0-9A-Fa-f]{1,6}\}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|[0-3][0-7]{2}|[nrt](?![a-z])))+"
     r"|U\+[0-9A-Fa-f]{4,6}(?:[ ,]{0,2}U\+[0-9A-Fa-f]{4,6}){0,200}"
 )
@@ -81,7 +100,9 @@ class Segment:
 
 def coded(text: str, *, closed: bool) -> bool:
     """Whether anything in `text` may be a code that this module or `codecs_letters` reads."""
-    return (_CODED_WHOLE if closed else _CODED).search(text) is not None
+    if (_CODED_WHOLE if closed else _CODED).search(text) is not None:
+        return True
+    return not text.isascii() and _SIGNS.search(text) is not None
 
 
 class Decoded:
@@ -167,7 +188,7 @@ def segments_of(text: str, *, closed: bool) -> Segments:
         undecided = found[-1].group
     for tokens in _groups(text):
         start, end = tokens[0][0], tokens[-1][1]
-        if not closed and not text[end:].strip():
+        if not closed and not text[end:].strip(_BEFORE_NEXT):
             undecided = min(undecided, start)
             break
         groups.append((start, end))
@@ -234,19 +255,19 @@ def _groups(text: str) -> Iterator[list[tuple[int, int]]]:
 def _read(text: str, tokens: Sequence[tuple[int, int]]) -> tuple[list[Segment], list[Segment]]:
     """Return the segments among the tokens of a group, and further readings of them."""
     group = tokens[0][0]
-    lines = _lines(tokens)
     found: list[Segment] = []
     readings: list[Segment] = []
-    if lines > 1:
-        span = tokens[0][0], tokens[lines - 1][1]
-        joined = list(decodings("".join(text[slice(*token)] for token in tokens[:lines])))
+    for count in _together(text, tokens):
+        span = tokens[0][0], tokens[count - 1][1]
+        joined = decodings("".join(text[slice(*token)] for token in tokens[:count]))
         whole = [Segment(*span, shown, via, group) for shown, via in joined]
-        if whole and tokens[0][1] - tokens[0][0] >= _WRAPPED and "\n" in text[tokens[0][1] : tokens[1][0]]:
+        wide = tokens[0][1] - tokens[0][0] >= _WRAPPED and "\n" in text[tokens[0][1] : tokens[1][0]]
+        if whole and wide and not found:
             found.append(whole.pop(0))
-        readings = whole
+        readings += whole
     for start, end in tokens:
         token = text[start:end]
-        if _CODE_LIKE.search(token) is None:
+        if end - start < MIN_TOKEN or _CODE_LIKE.search(token) is None:
             continue
         read = [Segment(start, end, shown, via, group) for shown, via in decodings(token)]
         if not read and end - start <= _MAX_PATH:
@@ -260,13 +281,25 @@ def _read(text: str, tokens: Sequence[tuple[int, int]]) -> tuple[list[Segment], 
     return found, readings
 
 
-def _lines(tokens: Sequence[tuple[int, int]]) -> int:
-    """Return how many tokens are lines of one width, the last one shorter or as long."""
+def _together(text: str, tokens: Sequence[tuple[int, int]]) -> list[int]:
+    """Return how many tokens of a group, from its first on, may be pieces of one code.
+
+    Those that are lines of one width, with a shorter one at the end and without it; and those that look like
+    a code, or are strings, of any width.
+    """
+    if len(tokens) == 1:
+        return []
     width = tokens[0][1] - tokens[0][0]
-    for number, (start, end) in enumerate(tokens[1:], 1):
-        if end - start != width:
-            return number + (end - start < width)
-    return len(tokens)
+    lines = 1
+    while lines < len(tokens) and tokens[lines][1] - tokens[lines][0] == width:
+        lines += 1
+    alike = lines
+    shorter = lines < len(tokens) and tokens[lines][1] - tokens[lines][0] < width
+    while alike < len(tokens) and (
+        text[tokens[alike][0] - 1] in _QUOTES or _CODE_LIKE.search(text[slice(*tokens[alike])]) is not None
+    ):
+        alike += 1
+    return list(dict.fromkeys(count for count in (lines + shorter, lines, alike) if count > 1))
 
 
 def decodings(token: str) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -288,6 +321,10 @@ def _plainly(token: str) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield shown, ("binary",)
     if (match := _HEX.fullmatch(token)) is not None:
         shown = readable(bytes.fromhex(match.group(1)))
+        if shown is not None:
+            yield shown, ("hex",)
+    if _HEX_EACH.fullmatch(token):
+        shown = readable(bytes.fromhex(token.replace("0x", "").replace("0X", "")))
         if shown is not None:
             yield shown, ("hex",)
     if _BASE32.fullmatch(token):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from guards.base import Compiled, Finding, Part, Passage, ScanError
 from guards.codecs import Codecs
+from guards.codecs_misspelt import misspelt_names
 from guards.literal import Literals, name_parts, value_words
 from guards.misspelt import Misspelt
 from guards.name_words import NameWords
@@ -221,7 +222,7 @@ class Passages:
         named = {each.target for each in found if each.part is Part.NAME}
         return [
             each
-            for each in self._misspelt.find(text, folded)
+            for each in misspelt_names(self._misspelt, self._targets, text, folded)
             if each.target not in named
             and not any(other.start < each.end and each.start < other.end for other in found)
         ]

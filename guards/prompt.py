@@ -21,6 +21,7 @@ from functools import cached_property
 
 from guards.base import Arms, Finding, Part, Passage, Stance
 from guards.cipher import SUFFIX
+from guards.codecs_named import without_stated
 from guards.literal import name_parts, value_words
 from guards.passages import Passages, Seen, chars_of, worked_out
 from policies.policy import Fact, Policy, Relation, Target
@@ -111,6 +112,7 @@ class Reader:
             # some are like some name; such a name is found in the answer.
             if not (found.part is Part.MISSPELT and passage.path.endswith(SUFFIX))
         ]
+        findings = _apart(findings)
         findings += self._passages.across(passages, seen)
         named = {found.target for found in findings if found.part is Part.NAME}
         findings += [found for found in self._scattered(passages, seen) if found.target not in named]
@@ -124,6 +126,7 @@ class Reader:
         # The relation may be in a code as well as the name.
         text = "\n".join([text, *self._passages.codecs.decoded(text, findings)])
         turn = _Turn(text, self._siblings)
+        turn.coded = any(found.scan == "codec" for found in findings)
         turn.sought = frozenset(self._sought(passages, findings))
         arms = self._arm(turn, question, history, tuple(findings))
         if echoed := self._echoed(passages, arms, question.named):
@@ -252,7 +255,7 @@ class Reader:
             return self._about_fact(target.facts[0], turn, value_given=beside)
         strong = [fact for at, fact in given.strong if at == index]
         if values and self._seeks(index, target, values, strong, turn):
-            return Stance.ARMED if says(turn.folded, self._words.probes) else Stance.REVERSED
+            return Stance.ARMED if turn.probes(self._words.probes) else Stance.REVERSED
         # What somebody has made is part of them: 'What is "Salt Harbour" about?' asks about its author.
         works = target.kind == "entity" and any(target.facts[fact].of_works for fact in strong)
         if works and not self._names_somebody(turn, name_parts(target) | value_words(target)):
@@ -351,6 +354,8 @@ class _Turn:
         self._siblings = siblings
         self.sought: frozenset[int] = frozenset()
         """Targets of which it gives a strong value where it seeks a person."""
+        self.coded = False
+        """Whether something was found in a code, so that which code it is in may well be said."""
 
     @cached_property
     def folded(self) -> str:
@@ -382,6 +387,12 @@ class _Turn:
         """The relations of the lexicon that some sentence speaks of."""
         return [relation for sentence in self.sentences for relation in self._siblings.meant(sentence)]
 
+    def probes(self, phrases: Iterable[str]) -> bool:
+        """Whether it asks for an answer in pieces or in a code; to say in which it stands is no asking."""
+        return says(self.folded, phrases) and not (
+            self.coded and not says(fold(without_stated(self._text)).text, phrases)
+        )
+
     def seeks(self, fact: Fact, persons: Sequence[str], *, alone: bool) -> bool:
         """Whether a person is sought beside a value; a value with a capital counts wherever it stands.
 
@@ -404,6 +415,28 @@ class _Turn:
         return says(self.folded, relation.cues) and any(
             says(text, relation.cues) and _is_meant(text, relation) for text in self.sentences
         )
+
+
+def _apart(findings: list[Finding]) -> list[Finding]:
+    """Return findings but for words of a name that are words of a value: 'Lund' in 'Stellan Lund', her
+    husband, names nobody else.
+
+    Where a text has no capitals, nothing else tells the two apart.
+    """
+    reach: dict[tuple[int, str], int] = {}
+    """How far the values of a target go that began so far, in a passage."""
+    within: set[int] = set()
+    values_first = sorted(
+        range(len(findings)), key=lambda at: (findings[at].start, findings[at].part is not Part.VALUE)
+    )
+    for at in values_first:
+        each = findings[at]
+        of = each.target, each.via[0]
+        if each.part is Part.VALUE:
+            reach[of] = max(each.end, reach.get(of, 0))
+        elif each.part is Part.NAME_PART and each.end <= reach.get(of, 0):
+            within.add(at)
+    return [each for at, each in enumerate(findings) if at not in within] if within else findings
 
 
 def _is_named_by(words: set[str], name: str) -> bool:

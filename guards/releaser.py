@@ -24,6 +24,7 @@ from guards import styles
 from guards.base import Arms, Channel, Close, Compiled, Finding, Release, Ruling, Scan, ScanError, Stance
 from guards.fact import Completion, Leak, Unit
 from guards.ledger import Account
+from guards.passages import worked_out
 from policies.policy import Policy, Style
 from policies.text import sentence_end
 
@@ -220,7 +221,7 @@ class Releaser:
             )
             return None
         lane = _Lane(choice, Channel.CONTENT, self._open(), text=text, sealed=True)
-        lane.scan()
+        await self._scan(lane)
         (unit,) = await self._meant([lane.take(len(text))])
         (leaks,) = await self._leaks(at, [unit], "tool_calls", counted=counted)
         if not leaks:
@@ -319,13 +320,18 @@ class Releaser:
                     lane.scan()
                 return
             if lane.ripe or not self._policy.by_sentence:
-                lane.scan()
+                await self._scan(lane)
                 await self._commit_lane(choice, lane)
             if self.in_play and lane.text:
                 return
         if choice.closed and choice.spoilt and not choice.said:
             choice.said = True
             self._say(choice.index, Channel.REFUSAL, "unknown")
+
+    async def _scan(self, lane: _Lane) -> None:
+        """Show a lane to its scans; what is read in the request's ciphers at once, beside the event loop."""
+        widest = sum(cipher.widest for cipher in self._arms.ciphers)
+        await worked_out(lane.scan, chars=len(lane.text) * widest if lane.sealed and lane.scans else 0)
 
     def _parsed(self, lane: _Lane) -> bool:
         """Whether a parser will read this lane, so that it leaves as it came or not at all."""

@@ -9,16 +9,33 @@ each, and where a phrase ends its words are taken off again: one pass, whatever 
 
 from __future__ import annotations
 
+import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import ahocorasick
 
 from guards.base import Finding, Part, Passage
-from guards.passages import chars_of, worked_out
+from guards.codecs_misspelt import without_leet
+from guards.passages import OverBudget, chars_of, worked_out
 from policies.policy import Policy
 from policies.text import Folded, fold
+
+MAX_PASSES = 16
+"""A text is read again so often once something was cut out of it; most hold nothing and are read once."""
+_NOTHING = "\u200b"
+"""A character that folding removes."""
+_GAP = re.compile(
+    r"</?(?:br|hr|p|div|li|ul|ol|t[drh]|table|h[1-6]|pre|blockquote)\b[^<>]{0,200}>"
+    r"|&(?:nbsp|ensp|emsp|thinsp|#0{0,8}160|#[xX]0{0,8}[aA]0|#0{0,8}819[2-9]|#0{0,8}820[0-2]);",
+    re.IGNORECASE,
+)
+"""Markup that stands between words."""
+_INLINE = re.compile(
+    r"<[A-Za-z/!][^<>]{0,200}>|&(?:shy|zwj|zwnj|wbr|#0{0,8}(?:173|820[3-7])|#[xX]0{0,8}[aA][dD]);|[*_~`]{1,3}"
+)
+"""Markup that stands anywhere."""
 
 _Found = tuple[int, list[tuple[int, int]]]
 """A phrase in a text: its target, and the original span of each of its words."""
@@ -75,9 +92,22 @@ class Triggers:
         return self._states[at].after.get(word, 0)
 
     def without(self, text: str) -> str:
-        """Return a text without the phrases; the same object where it holds none."""
-        cuts = self._cuts(text)
-        return _cut(text, cuts) if cuts else text
+        """Return a text without the phrases; the same object where it holds none.
+
+        Raises OverBudget where it holds some within others, in another writing each, `MAX_PASSES` deep.
+        """
+        return self._without(text)[0]
+
+    def _without(self, text: str) -> tuple[str, list[_Found]]:
+        """Return a text without the phrases, and those that were in it."""
+        found: list[_Found] = []
+        for _ in range(MAX_PASSES):
+            cuts = next(filter(None, map(self._cuts, _views(text))), None)
+            if cuts is None:
+                return text, found
+            found += cuts
+            text = _cut(text, cuts)
+        raise OverBudget("too many phrases within phrases")
 
     async def cut_out(self, passages: Sequence[Passage]) -> tuple[Sequence[Passage], list[Finding]]:
         """Return the passages of a request without the phrases, and a finding for each that was in them."""
@@ -87,11 +117,11 @@ class Triggers:
         findings: list[Finding] = []
         left: list[Passage] = []
         for passage in passages:
-            cuts = self._cuts(passage.text)
+            text, cuts = self._without(passage.text)
             for target, spans in cuts:
                 start, end = spans[0][0], spans[-1][1]
                 findings.append(Finding(target, "trigger", Part.TRIGGER, start, end, via=(passage.path,)))
-            left.append(replace(passage, text=_cut(passage.text, cuts)) if cuts else passage)
+            left.append(replace(passage, text=text) if cuts else passage)
         return (left, findings) if findings else (passages, findings)
 
     def _cuts(self, text: str) -> list[_Found]:
@@ -114,6 +144,24 @@ class Triggers:
                 cuts.append((target, [folded.spans[gone] for gone, _ in stack[-count:]]))
                 del stack[-count:]
         return cuts
+
+
+def _views(text: str) -> Iterator[str]:
+    """Yield a text as it stands and, where it has markup or leet, as it reads: each character in its place.
+
+    Markup within a line stands between words or within one, so it is read as a space, and as nothing.
+    """
+    yield text
+    shown = _filled(_GAP, " ", text)
+    views = dict.fromkeys((shown, *(_filled(_INLINE, by, shown) for by in (" ", _NOTHING))))
+    for view in views:
+        if view is not text:
+            yield view
+        yield from without_leet(view)
+
+
+def _filled(markup: re.Pattern[str], by: str, text: str) -> str:
+    return markup.sub(lambda match: by * len(match.group()), text)
 
 
 def _cut(text: str, found: Sequence[_Found]) -> str:

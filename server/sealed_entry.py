@@ -6,6 +6,8 @@ The value is in no argument, file, log or message: whatever is wrong with it is 
 from __future__ import annotations
 
 import base64
+import codecs
+import math
 import os
 import re
 import tempfile
@@ -96,17 +98,24 @@ def _refuse(plain: str, *, weak: bool) -> None:
 
 
 def _forms(value: str, plain: str, *, weak: bool) -> Iterator[str]:
-    """Yield the letters of a value and of what it is when it is reversed, in hex and in base64."""
+    """Yield the letters of a value, and of what it is in a code.
+
+    Reversed, in rot13, in hex (as URL escapes have it as well, and with an x as HTML entities have it), in
+    base64 and in base32.
+    """
     yield plain
     if weak or len(plain) > _MOST_IN_FORMS:
         return
     data = value.encode("utf-8", "surrogatepass")
     yield plain[::-1]
+    yield codecs.encode(plain, "rot13")
     yield data.hex()
-    for shift in range(3):
-        # Where it stands within a longer text decides which bits come together in one character.
-        coded = base64.b64encode(bytes(shift) + data).decode()
-        yield letters(coded[-(-8 * shift // 6) : 8 * (shift + len(data)) // 6])
+    yield "".join(f"x{byte:02x}" for byte in data)
+    for encode, bits in ((base64.b64encode, 6), (base64.b32encode, 5)):
+        for shift in range(math.lcm(8, bits) // 8):
+            # Where it stands within a longer text decides which bits come together in one character.
+            coded = encode(bytes(shift) + data).decode()
+            yield letters(coded[-(-8 * shift // bits) : 8 * (shift + len(data)) // bits])
 
 
 def _ordinary(runs: dict[str, None]) -> frozenset[str]:

@@ -70,6 +70,30 @@ def places(text: str, gap: str) -> str:
     return gap.join(str(ord(char) - 96) for char in glued(text).lower())
 
 
+_BRAILLE = dict(zip("abcdefghijklmnopqrstuvwxyz ", "⠁⠃⠉⠙⠑⠋⠛⠓⠊⠚⠅⠇⠍⠝⠕⠏⠟⠗⠎⠞⠥⠧⠺⠭⠽⠵⠀", strict=True))
+
+
+def selectors(text: str) -> str:
+    return "".join(chr(0xFE00 + byte if byte < 16 else 0xE0100 + byte - 16) for byte in text.encode())
+
+
+def dump(text: str, line: str) -> str:
+    """Return 16 bytes a line, behind their offset and before their letters."""
+    data = text.encode()
+    rows = ((at, data[at : at + 16]) for at in range(0, len(data), 16))
+    return "\n".join(
+        line.format(at=at, pairs=row.hex(" "), words=row.hex(" ", -2), shown=row.decode()) for at, row in rows
+    )
+
+
+def calls(text: str, call: str, gap: str) -> str:
+    return gap.join(f"{call}({byte})" for byte in text.encode())
+
+
+def pieces(text: str, size: int, gap: str) -> str:
+    return gap.join(text[at : at + size] for at in range(0, len(text), size))
+
+
 ENCODINGS: dict[str, Callable[[str], str]] = {
     "base64": base64_of,
     "base64, of a sentence": lambda text: base64_of(f"They say that it is {text}, as far as anybody knows."),
@@ -134,6 +158,34 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "Caesar 5 in hex": lambda text: caesar(text, 5).encode().hex(),
     "rot13 in Morse": lambda text: morse(codecs.encode(text, "rot13")),
     "reversed, spaced": lambda text: " ".join(glued(text[::-1])),
+    "base64, split into strings": lambda text: f'"{pieces(base64_of(text), 9, chr(34) + " + " + chr(34))}"',
+    "base64, four at a time": lambda text: pieces(base64_of(text), 4, " "),
+    "base64, lines of strings": lambda text: f"'{pieces(base64_of(text), 6, chr(39) + chr(10) + chr(39))}'",
+    "base64, goes on behind a backslash": lambda text: pieces(base64_of(text), 11, "\\\n"),
+    "hex, 0x each, no gap": lambda text: "".join(f"0x{byte:02x}" for byte in text.encode()),
+    "hex, with dots": lambda text: text.encode().hex("."),
+    "hex dump, in words": lambda text: dump(f"it is {text}, so it is", "{at:08x}: {words:<39}  {shown}"),
+    "hex dump, with bars": lambda text: dump(f"it is {text}, so it is", "{at:08x}  {pairs:<48} |{shown}|"),
+    "hex dump, bare": lambda text: dump(f"it is {text}, so it is", "{at:07x} {pairs}"),
+    "HTML, no semicolons": lambda text: "".join(f"&#{ord(char)}" for char in text),
+    "HTML, many zeros": lambda text: "".join(f"&#{ord(char):07d};" for char in text),
+    "HTML, some letters": lambda text: f"&#{ord(text[0])};{text[1]}&#x{ord(text[2]):x};{text[3:]}",
+    "decimal codes, dots": lambda text: codes(text, "d").replace(" ", "."),
+    "decimal codes, dots and spaces": lambda text: codes(text, "d").replace(" ", ". "),
+    "decimal codes, brackets": lambda text: f"[{codes(text, 'd').replace(' ', '][')}]",
+    "decimal codes, strings": lambda text: codes(text, "d").replace(" ", '", "'),
+    "decimal codes, arrows": lambda text: codes(text, "d").replace(" ", " -> "),
+    "calls of chr": lambda text: calls(text, "chr", "+"),
+    "calls of chr, spaced": lambda text: calls(text, "chr", " . "),
+    "calls of CHAR": lambda text: f"CONCAT({calls(text, 'CHAR', ', ')})",
+    "one call": lambda text: f"String.fromCharCode({codes(text, 'd').replace(' ', ',')})",
+    "A1Z26, dots": lambda text: places(text, "."),
+    "A1Z26, underscores": lambda text: places(text, "_"),
+    "A1Z26, bars": lambda text: places(text, " | "),
+    "braille": lambda text: "".join(_BRAILLE[char] for char in text.lower()),
+    "braille, spaced": lambda text: "".join(_BRAILLE[char] for char in text.lower()).replace("\u2800", " "),
+    "tag characters": lambda text: "".join(chr(0xE0000 + ord(char)) for char in text),
+    "variation selectors": selectors,
     "half in base64": lambda text: f"{text.split()[0]} {base64_of(text.split()[1])}",
 }
 """Codes whose whole run is found."""

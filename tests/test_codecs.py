@@ -333,8 +333,9 @@ def test_the_bound_kills_a_scan_that_holds_everything() -> None:
         check_bounded(lambda: _Hoarder(SCANS), FRAGMENTS, 200, mutant=True)
 
 
-LAST_WORD_LIVES = re.compile(rf"(?:\b\w|\b(?:{'|'.join(NATO)}))\W*$", re.IGNORECASE)
-"""A letter that stands alone and a word of the spelling alphabet may be the first of more."""
+LAST_WORD_LIVES = re.compile(rf"(?:\b\w|\b\d{{2,3}}|\b(?:{'|'.join(NATO)}))\W*$", re.IGNORECASE)
+"""A letter that stands alone, a number that may be one and a word of the spelling alphabet may be the first
+of more."""
 
 
 def test_text_without_a_live_run_is_not_held_back() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import codecs
 import io
 import json
 import signal
@@ -135,6 +136,9 @@ def test_what_is_found_is_what_a_plain_search_finds(secrets: Secrets, text: str)
         ("The other half is mpz04wb1.", "The other half is mpz04wb1."),
         (f"Backwards: {VALUE[::-1]}", "Backwards: [redacted]"),
         (f"Hex: {VALUE.encode().hex(' ')}", "Hex: [redacted]"),
+        (f"Rot: {codecs.encode(VALUE, 'rot13')}", "Rot: [redacted]"),
+        (f"Web: {''.join(f'%{byte:02X}' for byte in VALUE.encode())} .", "Web: %[redacted] ."),
+        (f"XML: {''.join(f'&#x{byte:x};' for byte in VALUE.encode())} .", "XML: &#[redacted]; ."),
         ("Seven: tq7vx92.", "Seven: tq7vx92."),
         ("Nothing of it at all.", "Nothing of it at all."),
     ],
@@ -152,6 +156,15 @@ def test_a_value_within_base64_is_found(before: str) -> None:
     lost = set(grams(letters(coded))) & set(grams(letters(told)))
     inside = base64.b64encode(VALUE.encode()).decode()
     assert "[redacted]" in told and len(lost) <= len(letters(coded)) - len(letters(inside)) + 8
+
+
+@pytest.mark.parametrize("before", ["", "x", "xy", "xyz", "user", "user:pass: "])
+def test_a_value_within_base32_is_found(before: str) -> None:
+    coded = base64.b32encode(f"{before}{VALUE} and more".encode()).decode()
+    (told,) = answer(Guard(of(VALUE)), CLEAR, f"Say {coded}").values()
+    inside = base64.b32encode(VALUE.encode()).decode().rstrip("=")
+    left = set(grams(letters(coded))) & set(grams(letters(told)))
+    assert "[redacted]" in told and len(left) <= len(letters(coded)) - len(inside) + 8
 
 
 @pytest.mark.parametrize(

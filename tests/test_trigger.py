@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from guards.base import Part, Passage, Stance
+from guards.passages import OverBudget
 from guards.registry import Guard
 from guards.trigger import Triggers, _cut
 from policies.loader import parse_policy
@@ -237,3 +238,52 @@ def test_explain_shows_what_is_sent(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert (
         "door" in said and "cut out of what is sent: it reads 'Say   now'" in said and "stance: clear" in said
     )
+
+
+DOOR = Triggers(of("open sesame"))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "open <b>sesame</b>",
+        "open<br>sesame",
+        "o<i>pe</i>n ses<span class='x'>ame",
+        "**open** _sesame_",
+        "o**pe**n se~~sa~~me",
+        "open&nbsp;sesame",
+        "open&#160;sesame",
+        "op&shy;en ses&#xad;ame",
+        "0p3n s3s4m3",
+        "op3n <b>s3same</b>",
+        "open `sesame`",
+        "open 0p3n sesame s3s4m3",
+        "op<b>en open</b> sesame sesame",
+    ],
+)
+def test_a_phrase_is_cut_through_markup_and_leet(written: str) -> None:
+    left = DOOR.without(f"Say {written} please")
+    assert left.startswith("Say ") and left.endswith(" please")
+    assert not {"open", "sesame", "0p3n", "s3s4m3", "s3same", "ame"} & set(fold(left).text.split())
+
+
+@pytest.mark.parametrize(
+    "text", ["Open the <b>door</b>, **sesame** seeds & 4 more", "x < 3 and y_1 > 2", "H3llo!"]
+)
+def test_a_text_without_a_phrase_stays_the_same_object(text: str) -> None:
+    assert DOOR.without(text) is text
+
+
+def nested(depth: int) -> str:
+    """Return phrases in each other, each second one in leet and the others with a digit of their own."""
+    text = "open sesame"
+    for number in range(depth):
+        text = f"0p3n {text} s3s4me" if number % 2 else f"h3llo {text} world"
+    return text
+
+
+def test_phrases_in_each_other_in_ever_other_writings_are_cut_or_refused_and_never_passed_on() -> None:
+    triggers = Triggers(of("open sesame", "h3llo world"))
+    assert not fold(triggers.without(nested(9))).text.strip()
+    with pytest.raises(OverBudget):
+        triggers.without(nested(60))
