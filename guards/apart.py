@@ -56,6 +56,10 @@ class Names:
         self._common = known_words().common if policy.targets else frozenset[str]()
         self._firsts = frozenset(word for word in _edges(policy) if len(word) > 1 and word[0].isalpha())
 
+    def may_stand_in(self, folded: Folded) -> bool:
+        """Whether a text has a word that begins some name."""
+        return not self._firsts.isdisjoint(folded.text.split())
+
     def look(self, text: str, folded: Folded, *, closed: bool) -> tuple[list[Apart], int | None]:
         """Return the names that stand apart, and the first word from which on one may still stand so."""
         words = folded.text.split()

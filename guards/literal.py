@@ -65,6 +65,8 @@ class Literals:
 
         `folded` is that text.  What it brings as it stands is left to `matches`.
         """
+        if marked(text, closed=True) is None and not self._names.may_stand_in(folded):
+            return []
         plain = {(found.start, found.end) for _, found in self.matches(folded)}
         found = [each for look in looks(text, folded, closed=True) for each in self._at(look, closed=True)[0]]
         return [each for each in dict.fromkeys(found) if (each.start, each.end) not in plain]

@@ -13,6 +13,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from policies.text import MAX_GAP
 
@@ -43,9 +44,9 @@ _JOINT = re.compile(rf"(?<={_L})[{_JOINTS}*_~`|=^$]{{1,4}}\n?(?={_L})")
 _OPEN_JOINT = re.compile(rf"(?<={_L})[{_JOINTS}*_~`|=^$]{{1,4}}\n?\Z")
 _SIGN = re.compile(r"[<&\\*_~`{}\[\]|=^$]")
 _TELLING = re.compile(
-    rf"{_L}[*_~`{{}}\[\]|=^$]+(?:{_L}|\Z)|<(?:[A-Za-z/!]|\Z)|\](?:[(\[]|\Z)|\[(?:[\^\d]|\Z)|&(?:[\#A-Za-z]|\Z)|\\"
+    rf"[*_~`{{}}\[\]|=^$]+(?:{_L}|\Z)|<(?:[A-Za-z/!]|\Z)|\](?:[(\[]|\Z)|\[(?:[\^\d]|\Z)|&(?:[\#A-Za-z]|\Z)|\\"
 )
-_JOINED = re.compile(rf"{_L}[{_JOINTS}]{{1,4}}\n?(?:{_L}|\Z)")
+_JOINED = re.compile(rf"[{_JOINTS}]{{1,4}}\n?(?:{_L}|\Z)")
 _APART = frozenset(
     "address article aside blockquote br button caption center dd div dl dt figcaption figure footer form h1 "
     "h2 h3 h4 h5 h6 header hr input label legend li main nav ol option p pre section select summary table "
@@ -111,14 +112,26 @@ class Marked:
         return max(at, least)
 
 
+def _tells(match: re.Match[str]) -> bool:
+    """Whether a mark is more than emphasis around whole words."""
+    return match[0][0] in "<&\\" or match[0][0] in "[]" and len(match[0]) > 1 or _behind_a_word(match)
+
+
+def _behind_a_word(match: re.Match[str]) -> bool:
+    at = match.start()
+    return at > 0 and (match.string[at - 1].isalnum() or not match.string[at - 1].isascii())
+
+
+# Several scans look at the same text, one after the other.
+@lru_cache(maxsize=4)
 def marked(text: str, *, closed: bool) -> Marked | None:
     """Return a text with marks within or between its words, or None where it has none.
 
     closed: whether nothing more will come; else what may be the beginning of a mark at the end is left out.
     Linear in the text; most texts cost a look.
     """
-    telling = _SIGN.search(text) is not None and _TELLING.search(text) is not None
-    joined = _JOINED.search(text) is not None
+    telling = _SIGN.search(text) is not None and any(map(_tells, _TELLING.finditer(text)))
+    joined = any(map(_behind_a_word, _JOINED.finditer(text)))
     if not telling and not joined:
         return None
     made = Marked(text)
