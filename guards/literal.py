@@ -65,16 +65,22 @@ class Literals:
 
         `folded` is that text.  What it brings as it stands is left to `matches`.
         """
-        if marked(text, closed=True) is None and not self._names.may_stand_in(folded):
+        marks = marked(text, closed=True)
+        if marks is None and not self._names.may_stand_in(folded):
             return []
-        plain = {(found.start, found.end) for _, found in self.matches(folded)}
-        found = [each for look in looks(text, folded, closed=True) for each in self._at(look, closed=True)[0]]
+        found: list[Finding] = []
+        for look in looks(text, folded, closed=True, marks=marks) if marks else (Look(text, folded),):
+            found += self._at(look, closed=True, whole=look.reading is not None)[0]
+        plain = {(each.start, each.end) for _, each in self.matches(folded)} if found else ()
         return [each for each in dict.fromkeys(found) if (each.start, each.end) not in plain]
 
-    def _at(self, look: Look, *, closed: bool) -> tuple[list[Finding], int | None]:
-        """Return what one look at a text finds, and the first word from which on a name may stand apart."""
+    def _at(self, look: Look, *, closed: bool, whole: bool = True) -> tuple[list[Finding], int | None]:
+        """Return what one look at a text finds, and the first word from which on a name may stand apart.
+
+        whole: whether what does not stand apart is looked for as well.
+        """
         apart, live = self._names.look(look.text, look.folded, closed=closed)
-        found = [each for _, each in self.matches(look.folded)]
+        found = [each for _, each in self.matches(look.folded)] if whole else []
         spans = look.folded.spans if apart else ()
         found += [
             entry.finding("literal", spans[each.first][0], spans[each.last][1])

@@ -40,13 +40,15 @@ _OPEN = re.compile(
 _JOINTS = r"\-‐‑·•⁃/()\[\]{}+:"
 _L = r"(?:[^\W_]|[\u00ad\u0300-\u036f\u200b-\u200f\u2060\ufeff])"
 """A letter, or what belongs to one."""
-_JOINT = re.compile(rf"(?<={_L})[{_JOINTS}*_~`|=^$]{{1,4}}\n?(?={_L})")
-_OPEN_JOINT = re.compile(rf"(?<={_L})[{_JOINTS}*_~`|=^$]{{1,4}}\n?\Z")
+_A = r"(?:[^\W\d_]|[\u00ad\u0300-\u036f\u200b-\u200f\u2060\ufeff])"
+"""The same but for digits: '3-10' is no name, whatever it is."""
+_JOINT = re.compile(rf"(?<={_A})[{_JOINTS}*_~`|=^$]{{1,4}}\n?(?={_A})")
+_OPEN_JOINT = re.compile(rf"(?<={_A})[{_JOINTS}*_~`|=^$]{{1,4}}\n?\Z")
 _SIGN = re.compile(r"[<&\\*_~`{}\[\]|=^$]")
 _TELLING = re.compile(
     rf"[*_~`{{}}\[\]|=^$]+(?:{_L}|\Z)|<(?:[A-Za-z/!]|\Z)|\](?:[(\[]|\Z)|\[(?:[\^\d]|\Z)|&(?:[\#A-Za-z]|\Z)|\\"
 )
-_JOINED = re.compile(rf"[{_JOINTS}]{{1,4}}\n?(?:{_L}|\Z)")
+_JOINED = re.compile(rf"[{_JOINTS}]{{1,4}}\n?(?:{_A}|\Z)")
 _APART = frozenset(
     "address article aside blockquote br button caption center dd div dl dt figcaption figure footer form h1 "
     "h2 h3 h4 h5 h6 header hr input label legend li main nav ol option p pre section select summary table "
@@ -122,6 +124,11 @@ def _behind_a_word(match: re.Match[str]) -> bool:
     return at > 0 and (match.string[at - 1].isalnum() or not match.string[at - 1].isascii())
 
 
+def _behind_a_letter(match: re.Match[str]) -> bool:
+    at = match.start()
+    return at > 0 and (match.string[at - 1].isalpha() or not match.string[at - 1].isascii())
+
+
 # Several scans look at the same text, one after the other.
 @lru_cache(maxsize=4)
 def marked(text: str, *, closed: bool) -> Marked | None:
@@ -131,7 +138,7 @@ def marked(text: str, *, closed: bool) -> Marked | None:
     Linear in the text; most texts cost a look.
     """
     telling = _SIGN.search(text) is not None and any(map(_tells, _TELLING.finditer(text)))
-    joined = any(map(_behind_a_word, _JOINED.finditer(text)))
+    joined = any(map(_behind_a_letter, _JOINED.finditer(text)))
     if not telling and not joined:
         return None
     made = Marked(text)
