@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from guards.apart import Names
 from guards.base import Close, Finding, Part, Progress, ScanError
-from guards.markup import MAX_KEPT, Marked, Reading, marked
+from guards.markup import GROWTH, MAX_KEPT, Marked, Reading, marked
 from guards.written import Entries, Index, Written
 from policies.policy import Policy, Target
 from policies.text import Folded, fold
@@ -196,10 +196,15 @@ class LiteralScan:
         self._glued = False
         """Whether the tail's first word began in text that is gone: it can be no literal's first word."""
         self._seen: set[tuple[int, int, int, int | None]] = set()
+        self._read = 0
+        """How much of the tail was read and kept for its marks."""
+        self._safe_to = 0
 
     def feed(self, text: str) -> Progress:
         """Take more text; work is linear in it and in the tail that is still open."""
         self._tail += text
+        if self._read and len(self._tail) - self._read < self._read // GROWTH:
+            return Progress((), self._safe_to)
         return self._advance(fold(self._tail, closed=False), closed=False)
 
     def close(self, reason: Close, last: str = "") -> Progress:
@@ -245,6 +250,7 @@ class LiteralScan:
         begun += self._within(marks) if marks else ()
         safe_to = self._base + min(begun, default=len(self._tail))
         self._drop(folded, min(begun, default=None), marks)
+        self._read, self._safe_to = len(self._tail) if marks else 0, safe_to
         return Progress(findings, safe_to)
 
     def _within(self, marks: Marked) -> Iterator[int]:

@@ -21,8 +21,11 @@ MAX_MARK = 200
 """Code points of a tag or a link's target at most; a longer one is text."""
 MAX_MARKS = 600
 """Words with more than so many code points of marks between them are not of one name."""
-MAX_KEPT = 1_000
+MAX_KEPT = 400
 """Code points that are kept at most for how the text behind them reads."""
+GROWTH = 8
+"""What is kept is read again when it has grown by this part of it, so that a long run of marks that comes a
+few characters at a time is not read once for each piece."""
 _LINKED = rf"[^()\n]{{0,{MAX_MARK}}}"
 _MARK = re.compile(
     rf"""<!--[^>\n]{{0,{MAX_MARK}}}-->|</?(?P<tag>[A-Za-z][A-Za-z0-9]{{0,20}})(?:[\s/][^<>\n]{{0,{MAX_MARK}}})?>

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from guards.base import Close, Finding, Part, Progress, ScanError
-from guards.markup import Marked, Reading, marked
+from guards.markup import GROWTH, Marked, Reading, marked
 from guards.written import Entries, Index
 from policies.text import Folded
 
@@ -123,6 +123,9 @@ class RunScan:
         self._base = 0
         self._glued = False
         self._seen: set[tuple[int, int, int, int | None]] = set()
+        self._read = 0
+        """How much of the tail was read and kept for its marks."""
+        self._safe_to = 0
 
     def feed(self, text: str) -> Progress:
         """Take more text; work is linear in it and in the run that is still open.  Raises ScanError."""
@@ -130,6 +133,8 @@ class RunScan:
             self._base += len(text)
             return Progress((), self._base)
         self._tail += text
+        if self._read and len(self._tail) - self._read < self._read // GROWTH:
+            return Progress((), self._safe_to)
         tokens = self._runs.read(self._tail, closed=False, glued=self._glued)
         findings = self._fresh(tokens)
         held = self._held(tokens)
@@ -143,6 +148,7 @@ class RunScan:
             ]
         safe_to = self._base + min(held, default=len(self._tail))
         self._drop(min(held, default=None), tokens.word, marks)
+        self._read, self._safe_to = len(self._tail) if marks else 0, safe_to
         return Progress(findings, safe_to)
 
     def _within(self, inner: Marked) -> Iterator[int]:
