@@ -125,7 +125,7 @@ class _Walk:
 
     def _written(self, at: int) -> bool:
         """Whether a word is written as one of a name."""
-        return not self._cased or self._text[self._spans[at][0]].isupper()
+        return not self._cased or self._text[self._spans[at][0]].isupper() or self._words[at] in _PARTICLES
 
     def _is_beside(self, before: int, first: int, gap: str) -> bool:
         """Whether what stands behind a word leaves the next one to the same name."""
@@ -143,11 +143,12 @@ class _Walk:
         word = self._words[at]
         if word in _PARTICLES or word in _TITLES:
             return True
+        capital = self._text[self._spans[at][0]].isupper()
+        if len(word) == 1:
+            return capital or not self._cased
         if word in _FILLERS or word in _NOUNS:
             return False
-        if self._cased:
-            return self._text[self._spans[at][0]].isupper()
-        return len(word) == 1 or word not in self._common
+        return capital if self._cased else word not in self._common
 
     def _exactly(self, key: str) -> Iterator[Entries]:
         for start, end, entries in self._index.matches(key):

@@ -26,7 +26,7 @@ MARKED = [
     "Odalys \\emph{Vennaker}", "Oda[lys] Venna(ker)", "Odalys[^1] Vennaker", "O&#100;alys <i>Ven</i>naker",
 ]  # fmt: skip
 SPREAD = [
-    "Odalys J. Vennaker", "Odalys J. R. Vennaker", "Odalys Marie Vennaker", "Odalys Marie-Luise Vennaker",
+    "Odalys J. Vennaker", "Odalys A. Vennaker", "Odalys J. R. Vennaker", "Odalys Marie Vennaker", "Odalys Marie-Luise Vennaker",
     'Odalys "Ody" Vennaker', "Odalys van der Vennaker", "Vennaker, Odalys", "Vennaker, J. Odalys",
     "Vennaker, Dr. Odalys", "First name: Odalys. Last name: Vennaker", "Odalys M. **V**ennaker",
     "Her first name is Odalys and her last name is Vennaker", "| First name | Odalys |\n| Last name | Vennaker |",
