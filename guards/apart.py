@@ -58,11 +58,11 @@ class Names:
 
     def may_stand_in(self, folded: Folded) -> bool:
         """Whether a text has a word that begins some name."""
-        return not self._firsts.isdisjoint(folded.text.split())
+        return not self._firsts.isdisjoint(folded.words)
 
     def look(self, text: str, folded: Folded, *, closed: bool) -> tuple[list[Apart], int | None]:
         """Return the names that stand apart, and the first word from which on one may still stand so."""
-        words = folded.text.split()
+        words = folded.words
         if self._firsts.isdisjoint(words):
             return [], None
         found: list[Apart] = []
