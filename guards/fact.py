@@ -23,6 +23,7 @@ from policies.relations import Lexicon
 from policies.text import fold, sentence_end, sentences
 
 if TYPE_CHECKING:
+    from guards.name_words import NameWords
     from guards.runs import Runs
 
 MIN_INSIDE = 5
@@ -32,6 +33,9 @@ _RECENT_UNITS = 2
 _HEDGES = ("but", "however", "though", "although", "except", "only that", "apart from", "unless", "yet")
 _PARTICLES = frozenset("of the de da di del van von der bin al el la le y and".split())
 """Words within names, which are written small."""
+_TITLES = frozenset(
+    "mr mrs ms miss mx dr prof professor sir dame lady lord author writer novelist poet".split()
+)
 _NAME = re.compile(r"[^\W\d_][\w'’-]+")
 
 
@@ -72,14 +76,19 @@ class Completion:
         words: Lexicon,
         runs: Sequence[Runs] = (),
         ordinary: Set[str] = frozenset(),
+        parts: NameWords | None = None,
     ) -> None:
-        """`ordinary`: words that are no names, though written with a capital; without any, none is one."""
+        """`ordinary`: words that are no names, though written with a capital; without any, none is one.
+
+        parts: the words of all names, so that one that only one target has stands for it.
+        """
         self._policy = policy
         self._arms = arms
         self._exact: Sequence[Literals | Runs] = (literals, *runs)
         self._reach = 4 * max(each.max_chars for each in self._exact)
         self._words = words
         self._ordinary = ordinary
+        self._all_parts = parts
         self._named: set[int] = set()
         """Targets whose name this answer has brought."""
         self._recent: dict[str, list[set[tuple[int, int]]]] = {}
@@ -102,6 +111,7 @@ class Completion:
         names = _spans(unit.findings, Part.NAME)
         values = _value_spans(unit.findings)
         found = list(_unasked(unit.findings))
+        found += self._by_surname(unit, channel, names.keys(), {target for target, _ in values})
         found += self._straddling(unit.text, channel)
         if self._arms.stance is not Stance.CLEAR:
             found += self._reversed(unit)
@@ -111,6 +121,46 @@ class Completion:
         found += self._cut(unit, names.keys())
         self._remember(set(values), unit, channel)
         return found
+
+    def _by_surname(self, unit: Unit, channel: str, names: Set[int], valued: Set[int]) -> Iterator[Leak]:
+        """Find values beside the surname of their owner, and a surname behind its owner's value."""
+        recent = {at for channel in self._recent.values() for values in channel for at, _ in values}
+        for index in sorted((valued | recent) - self._named - names - self._arms.targets):
+            text = unit.text if index not in valued else self._tails.get(channel, "") + unit.text
+            if not (spans := self._surnames(index, text)):
+                continue
+            if index in valued:
+                self._named.add(index)  # what is said of the value is ruled below, as if named in full
+            else:
+                yield Leak(index, "fact", tuple(spans))
+
+    def _surnames(self, index: int, text: str) -> list[tuple[int, int]]:
+        """Return where a target's surname stands by itself in a text, if it is nobody else's."""
+        target = self._policy.targets[index]
+        if self._all_parts is None:
+            return []
+        own = {words[-1] for name in target.names if len(words := fold(name).text.split()) > 1}
+        own = {word for word in own - self._ordinary if tuple(self._all_parts.targets(word)) == (index,)}
+        folded = fold(text)
+        words = folded.text.split()
+        if own.isdisjoint(words):
+            return []
+        spans = folded.spans
+        return [
+            spans[at]
+            for at, word in enumerate(words)
+            if word in own and not self._is_anothers(text, words, spans, at, name_parts(target))
+        ]
+
+    def _is_anothers(
+        self, text: str, words: Sequence[str], spans: Sequence[tuple[int, int]], at: int, own: Set[str]
+    ) -> bool:
+        """Whether the word before a surname makes it another person's: 'Tom Vennaker'."""
+        if at == 0 or text[spans[at - 1][1] : spans[at][0]].strip(" ."):
+            return False
+        before = words[at - 1]
+        known = before in own or before in _TITLES or before in self._words.stop_words
+        return text[spans[at - 1][0]].isupper() and not known
 
     def _remember(self, values: set[tuple[int, int]], unit: Unit, channel: str) -> None:
         """Count a unit's sentences behind the values of its own channel.

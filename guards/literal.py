@@ -7,13 +7,19 @@ prefix: text before it can no longer become part of a match, however it goes on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
+from guards.apart import Names
 from guards.base import Close, Finding, Part, Progress, ScanError
+from guards.markup import GROWTH, MAX_KEPT, Marked, Reading, marked
 from guards.written import Entries, Index, Written
 from policies.policy import Policy, Target
 from policies.text import Folded, fold
+
+if TYPE_CHECKING:
+    from guards.runs import Runs
 
 OVERRUN = 64
 """A live prefix this many times longer than any literal, by invisible characters, stops the exchange."""
@@ -27,6 +33,7 @@ class Literals:
         written = written or Written.of(policy)
         self._usual = len(written.literals)
         self._index = Index(written.words())
+        self._names = Names(policy, self._index)
         self.max_chars = self._index.longest
         """Longest literal in folded characters: nothing longer is ever held back for a literal."""
 
@@ -48,7 +55,39 @@ class Literals:
 
     def find(self, text: str) -> list[Finding]:
         """Return every finding of a whole text, in the order of their ends."""
-        return [found for _, found in self.matches(fold(text))] if self._index else []
+        if not self._index:
+            return []
+        folded = fold(text)
+        return [*(found for _, found in self.matches(folded)), *self.apart(text, folded)]
+
+    def apart(self, text: str, folded: Folded) -> list[Finding]:
+        """Return what a whole text brings without its marks (`guards.markup`), or with words in between.
+
+        `folded` is that text.  What it brings as it stands is left to `matches`.
+        """
+        marks = marked(text, closed=True)
+        if marks is None and not self._names.may_stand_in(folded):
+            return []
+        found: list[Finding] = []
+        for look in looks(text, folded, closed=True, marks=marks) if marks else (Look(text, folded),):
+            found += self._at(look, closed=True, whole=look.reading is not None)[0]
+        plain = {(each.start, each.end) for _, each in self.matches(folded)} if found else ()
+        return [each for each in dict.fromkeys(found) if (each.start, each.end) not in plain]
+
+    def _at(self, look: Look, *, closed: bool, whole: bool = True) -> tuple[list[Finding], int | None]:
+        """Return what one look at a text finds, and the first word from which on a name may stand apart.
+
+        whole: whether what does not stand apart is looked for as well.
+        """
+        apart, live = self._names.look(look.text, look.folded, closed=closed)
+        found = [each for _, each in self.matches(look.folded)] if whole else []
+        spans = look.folded.spans if apart else ()
+        found += [
+            entry.finding("literal", spans[each.first][0], spans[each.last][1])
+            for each in apart
+            for entry in each.entries
+        ]
+        return [look.placed(each) for each in found], live
 
     def matches(self, folded: Folded) -> Iterator[tuple[int, Finding]]:
         """Yield (end in the folded text, finding) for every literal; finding spans are original ones."""
@@ -88,6 +127,61 @@ def value_words(target: Target) -> frozenset[str]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One way in which a text is read."""
+
+    text: str
+    folded: Folded
+    reading: Reading | None = None
+    """None for the text as it stands."""
+
+    def placed(self, found: Finding) -> Finding:
+        """Return a finding with the span that it has in the original."""
+        if self.reading is None:
+            return found
+        start, end = self.reading.span(found.start, found.end)
+        return replace(found, start=start, end=end, via=("markup",))
+
+    def begins(self, word: int) -> int:
+        """Return where a word begins in the original."""
+        start, end = self.folded.spans[word]
+        return start if self.reading is None else self.reading.span(start, end)[0]
+
+
+def looks(text: str, folded: Folded, *, closed: bool, marks: Marked | None = None) -> Iterator[Look]:
+    """Yield the ways in which a text is read: as it stands, and where it has marks, without them."""
+    yield Look(text, folded)
+    marks = marked(text, closed=closed) if marks is None else marks
+    for reading in marks.readings if marks else ():
+        shown = fold(reading.text, closed=closed)
+        if shown.text != folded.text:
+            yield Look(reading.text, shown, reading)
+
+
+class Apart:
+    """The names and values of a policy as they stand apart in a request: without its marks, or with words in
+    between.  Immutable."""
+
+    def __init__(self, literals: Literals, runs: Sequence[Runs] = ()) -> None:
+        self._literals = literals
+        self._runs = runs
+
+    def open(self) -> LiteralScan:
+        """Return the running state for one channel."""
+        return self._literals.open()
+
+    def find(self, text: str) -> list[Finding]:
+        """Return every finding of a whole text that it does not bring as it stands."""
+        found = self._literals.apart(text, fold(text)) if self._literals.max_chars else []
+        marks = marked(text, closed=True) if self._runs else None
+        if marks is not None and marks.plain is not None:
+            for each in (each for runs in self._runs for each in runs.find(marks.plain.text)):
+                start, end = marks.plain.span(each.start, each.end)
+                found.append(replace(each, start=start, end=end, via=("markup",)))
+        return found
+
+
 class LiteralScan:
     """The running state of the literals over one channel of one choice.
 
@@ -102,10 +196,15 @@ class LiteralScan:
         self._glued = False
         """Whether the tail's first word began in text that is gone: it can be no literal's first word."""
         self._seen: set[tuple[int, int, int, int | None]] = set()
+        self._read = 0
+        """How much of the tail was read and kept for its marks."""
+        self._safe_to = 0
 
     def feed(self, text: str) -> Progress:
         """Take more text; work is linear in it and in the tail that is still open."""
         self._tail += text
+        if self._read and len(self._tail) - self._read < self._read // GROWTH:
+            return Progress((), self._safe_to)
         return self._advance(fold(self._tail, closed=False), closed=False)
 
     def close(self, reason: Close, last: str = "") -> Progress:
@@ -118,52 +217,82 @@ class LiteralScan:
         return Progress([*progress.findings, prefix], progress.safe_to)
 
     def _prefix(self, folded: Folded) -> Finding | None:
-        live = self._literals.live(folded, skip_first=self._glued)
-        # A whole word and the beginning of the next: less is the beginning of too much to mean anything, and
-        # would let names be spelled out letter by letter.
-        if live is None or live == len(folded.spans) - 1:
-            return None
-        start, end = folded.spans[live][0], folded.spans[-1][1]
-        return Finding(-1, "literal", Part.PREFIX, self._base + start, self._base + end)
+        for look in looks(self._tail, folded, closed=False):
+            live = self._literals.live(look.folded, skip_first=self._glued)
+            last = len(look.folded.spans) - 1
+            # A whole word and the beginning of the next: less is the beginning of too much to mean anything,
+            # and would let names be spelled out letter by letter.
+            if live is not None and live < last:
+                start, end = self._base + look.begins(live), self._base + len(self._tail.rstrip())
+                return Finding(-1, "literal", Part.PREFIX, start, end)
+        return None
 
     def _advance(self, folded: Folded, *, closed: bool) -> Progress:
-        findings = self._fresh(folded)
+        marks = marked(self._tail, closed=closed)
+        findings: list[Finding] = []
+        begun: list[int] = []
+        for look in (
+            looks(self._tail, folded, closed=closed, marks=marks) if marks else (Look(self._tail, folded),)
+        ):
+            found, apart = self._literals._at(look, closed=closed)
+            findings += self._fresh(found, look)
+            if not closed:
+                live = self._literals.live(look.folded, skip_first=self._glued)
+                begun += [
+                    look.begins(word)
+                    for word in (live, apart)
+                    if word is not None and (word or not self._glued)
+                ]
         total = self._base + len(self._tail)
         if closed:
             self._tail, self._base = "", total
             return Progress(findings, total)
-        live = self._literals.live(folded, skip_first=self._glued)
-        safe_to = total if live is None else self._base + folded.spans[live][0]
-        self._drop(folded, live)
+        begun += self._within(marks) if marks else ()
+        safe_to = self._base + min(begun, default=len(self._tail))
+        self._drop(folded, min(begun, default=None), marks)
+        self._read, self._safe_to = len(self._tail) if marks else 0, safe_to
         return Progress(findings, safe_to)
 
-    def _fresh(self, folded: Folded) -> list[Finding]:
+    def _within(self, marks: Marked) -> Iterator[int]:
+        """Yield where something begins in a mark that has not ended, which counts if that turns out to be
+        none."""
+        for base, inner in marks.within():
+            for look in looks(inner.original, fold(inner.original, closed=False), closed=False, marks=inner):
+                found, apart = self._literals._at(look, closed=False)
+                live = self._literals.live(look.folded)
+                yield from (base + each.start for each in found if look.reading is not None)
+                yield from (base + look.begins(word) for word in (live, apart) if word is not None)
+
+    def _fresh(self, found: Sequence[Finding], look: Look) -> list[Finding]:
         findings = []
-        for _, found in self._literals.matches(folded):
-            if self._glued and found.start == folded.spans[0][0]:
+        first = look.begins(0) if self._glued and found else None
+        for each in found:
+            if each.start == first:
                 continue
-            start, end = self._base + found.start, self._base + found.end
-            key = (start, end, found.target, found.fact)
+            start, end = self._base + each.start, self._base + each.end
+            key = (start, end, each.target, each.fact)
             if key not in self._seen:
                 self._seen.add(key)
-                findings.append(replace(found, start=start, end=end))
+                findings.append(replace(each, start=start, end=end))
         return findings
 
-    def _drop(self, folded: Folded, live: int | None) -> None:
-        """Forget what can no longer matter: all before the live prefix and before the word still open."""
+    def _drop(self, folded: Folded, live: int | None, marks: Marked | None) -> None:
+        """Forget what can no longer matter: all before what is live and before the word still open."""
         if live is None and folded.text[-1] == " ":
-            cut, keep = len(self._tail), 1
+            cut, begun = len(self._tail), True
         else:
-            last = len(folded.spans) - 1
-            keep = last if live is None else min(last, live)
-            cut = folded.spans[keep][0]
-        if keep > 0:
+            last = folded.spans[-1][0] if folded.spans else 0
+            cut = last if live is None else min(last, live)
+            begun = cut > 0 and cut > folded.spans[0][0]
+        if marks is not None and (kept := marks.keep_from(cut)) < cut:
+            cut, begun = kept, kept > 0
+        if begun:
             self._glued = False
         self._tail = self._tail[cut:]
         self._base += cut
         if self._seen:
             self._seen = {key for key in self._seen if key[0] >= self._base}
-        longest = 4 * max(self._literals.max_chars, 16)
+        longest = 4 * max(self._literals.max_chars, 16) + (MAX_KEPT if marks else 0)
         if len(self._tail) > OVERRUN * longest:
             raise ScanError("a literal has gone on for longer than any text needs")
         if len(self._tail) > longest and live is None:

@@ -40,13 +40,13 @@ class Numerals:
         """Return every finding of a whole text that was folded already."""
         if not self.keys:
             return []
-        words = folded.text.split()
+        words = folded.words
         return list(self.keys.matches(_tokens(folded, words, len(words), glued=False), self.name))
 
     def read(self, text: str, *, closed: bool, glued: bool) -> Tokens:
         """Return the numerals of a text; a word that has not ended is none yet."""
         folded = fold(text, closed=closed)
-        words = folded.text.split()
+        words = folded.words
         if not words:
             return Tokens()
         open_word = words[-1] if folded.text[-1] != " " else None

@@ -1,10 +1,10 @@
 """Values and names that come in pieces: halves over two sentences, letters at two ends of a word, groups of
 digits that stand apart.
 
-A value is cut into cells: a date into its day and its year, an identifier into its digits, anything else into
-the letters of its content words.  A text covers the cells of what stands in it; what is covered by all that
-has left is counted in `guards.ledger`.  Here is what a text covers, for the targets that are in play and no
-others, so that the cost does not grow with the policy.  A whole value is no piece: scans find it.
+A value is cut into cells: a date into its day, month and year, an identifier into its digits, anything else
+into the letters of its content words.  A text covers the cells of what stands in it; what is covered by all
+that has left is counted in `guards.ledger`.  Here is what a text covers, for the targets that are in play and
+no others, so that the cost does not grow with the policy.  A whole value is no piece: scans find it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from guards.base import Part
 from guards.numerals import Numerals
 from guards.prompt import says
 from guards.written import Entry, Written
-from policies.dates import Date, half_keys
+from policies.dates import Date, part_keys
 from policies.identifiers import MIN_HALVED
 from policies.numerals import numeral
 from policies.policy import Policy, Target
@@ -41,6 +41,17 @@ _BARE_WORDS = 3
 _SHOWN = re.compile(
     r"[\"'“”‘’«»*_`…-]+([^\W_]{3,})|(?:\.\.+)([^\W_]{3,})|([^\W_]{3,})(?=[\"”’«»*_`…-]|\.\.|'(?!\w))"
 )
+
+
+DATE_CELLS = ("day", "year", "month")
+"""What a date is cut into, each with the bit that it is kept as."""
+_OF_ONE_WORD = re.compile(r"[^\W_]+")
+_MONTHS_AND_WORDS = frozenset(("may", "march", "mar"))
+_CARDINALS = frozenset(
+    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen twenty thirty".split()
+)
+_BEHIND_A_DAY = re.compile(r"\s*(?:\Z|[^\s\w]|(?:of|in|day)\b)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +146,13 @@ class Pieces:
             self._spelled(target, fact, at, parsed.value)
 
     def _date(self, target: int, fact: int, at: int, dates: Sequence[Date]) -> None:
-        self.wholes.append(Whole(target, fact, at, 2, 2))
+        self.wholes.append(Whole(target, fact, at, len(DATE_CELLS), len(DATE_CELLS)))
         number = len(self.wholes) - 1
         for date in dates:
-            for cell, keys in enumerate(half_keys(date)):
-                own = Entry(Part.VALUE_PART, number, cell)
-                for key in keys:
-                    known = self._dates.get(f" {key} ", ())
-                    if own not in known:
-                        self._dates[f" {key} "] = (*known, own)
+            for key, parts in part_keys(date):
+                known = self._dates.get(f" {key} ", ())
+                own = (Entry(Part.VALUE_PART, number, DATE_CELLS.index(part)) for part in parts)
+                self._dates[f" {key} "] = (*known, *(each for each in own if each not in known))
 
     def _spelled(self, target: int, fact: int | None, at: int, text: str) -> None:
         words = fold(text).text.split()
@@ -166,7 +175,9 @@ class Pieces:
                 yield from self._digit_pieces(run)
         if self._numerals is not None:
             for found in self._numerals.find(text):
-                yield found.target, 1 << (found.fact or 0)
+                cell = found.fact or 0
+                if says_part(DATE_CELLS[cell], text, found.start, found.end, words):
+                    yield found.target, 1 << cell
 
     def _spelled_pieces(self, text: str, words: Sequence[str], folded: str) -> Iterator[tuple[int, int]]:
         shown: Set[str] | None = None
@@ -200,6 +211,24 @@ class Pieces:
                 end += 1
             yield from self._digits.found(run[start:end], within=True)
             start += 1
+
+
+def says_part(part: str, text: str, start: int, end: int, words: Sequence[str]) -> bool:
+    """Return whether a day or a month that stands at `text[start:end]` is said as one.
+
+    'the third.' and 'day 3' are days, 'her third book' and '3 boats' none; 'may' is a month where it has a
+    capital within a sentence.  words: the folded words of the text.
+    """
+    shown = text[start:end]
+    if part == "year" or len(words) <= _BARE_WORDS or not _OF_ONE_WORD.fullmatch(shown):
+        return True
+    if part == "month":
+        before = text[:start].rstrip()
+        within = shown[0].isupper() and before != "" and before[-1] not in ".!?:\n"
+        return shown.lower() not in _MONTHS_AND_WORDS or within or "month" in words
+    if shown.isdecimal() or shown.lower() in _CARDINALS:
+        return "day" in words or "date" in words
+    return _BEHIND_A_DAY.match(text, end) is not None
 
 
 def _own_digits(bare: Sequence[str]) -> str:

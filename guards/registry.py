@@ -13,7 +13,7 @@ from guards.digits import Digits
 from guards.fact import Completion
 from guards.knowledge import Knowledge
 from guards.ledger import Account, Ledger, account
-from guards.literal import Literals
+from guards.literal import Apart, Literals
 from guards.numerals import Numerals
 from guards.passage import Quotes
 from guards.passages import Passages, worked_out
@@ -80,11 +80,13 @@ class Guard:
         self._scans = tuple(table.values()) if scans is None else tuple(scans)
         self._triggers = Triggers(policy) if "trigger" in kinds else None
         asked = [table[name] for name in IN_REQUESTS if name in table]
+        asked.append(Apart(self._literals, self._runs))
         self._knowledge = Knowledge(policy)
         self._tables = Tables()
         self._words = lexicon()
         self._ordinary = known_words().common if self._literals.max_chars else frozenset[str]()
         passages = Passages(policy, self._literals, meaning, self._words, asked, codecs, self._runs)
+        self._parts = passages.parts
         self._reader = Reader(policy, passages, self._words)
 
     @property
@@ -211,7 +213,7 @@ class Guard:
         """
         if account is None:
             account = Account.of(self.policy, arms, self._words, self._ordinary)
-        made = (self.policy, arms, self._literals, self._words, self._runs, self._ordinary)
+        made = (self.policy, arms, self._literals, self._words, self._runs, self._ordinary, self._parts)
         if arms.stance is Stance.CLEAR:
             evidence = [Completion(*made) for _ in range(choices)]
         else:

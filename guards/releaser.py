@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from guards import styles
 from guards.base import Arms, Channel, Close, Compiled, Finding, Release, Ruling, Scan, ScanError, Stance
 from guards.fact import Completion, Leak, Unit
+from guards.lane import Lane
 from guards.ledger import Account
 from guards.passages import worked_out
 from policies.policy import Policy, Style
@@ -41,101 +42,12 @@ class HeldTooMuch(ScanError):
 
 
 @dataclass(slots=True)
-class _Lane:
-    """One channel of one choice: text that has not left yet."""
-
-    choice: int
-    channel: Channel
-    scans: Sequence[Scan]
-    text: str = ""
-    base: int = 0
-    """Original position of `text[0]` in the channel."""
-    fed: int = 0
-    """Length of the channel's text that the scans have seen."""
-    safe_to: int = 0
-    findings: list[Finding] = field(default_factory=list)
-    paused: bool = False
-    """Whether another channel speaks, so that a sentence without an end need not be waited for."""
-    sealed: bool = False
-    reason: Close = "stop"
-    replaced: bool = False
-    """Whether the style's sentence has been said here already."""
-    marked: bool = False
-    """Whether what left last ended with a mark, so that a span that goes on from it needs no other."""
-
-    @property
-    def ripe(self) -> bool:
-        """Whether a sentence may have ended, so that the scans are worth their while."""
-        return self.sealed or self.paused or sentence_end(self.text) is not None
-
-    @property
-    def unseen(self) -> int:
-        """How many code points the scans have not seen."""
-        return self.base + len(self.text) - self.fed
-
-    def scan(self) -> None:
-        """Show the scans what they have not seen; close them once the lane is sealed."""
-        fresh = self.text[self.fed - self.base :]
-        ends = []
-        for scan in self.scans if self.sealed or fresh else ():
-            progress = scan.close(self.reason, fresh) if self.sealed else scan.feed(fresh)
-            self.findings.extend(progress.findings)
-            ends.append(progress.safe_to)
-        self.fed += len(fresh)
-        if self.sealed:
-            self.scans = ()
-        self.safe_to = self.base + len(self.text) if self.sealed else min(ends, default=self.safe_to)
-
-    def units(self, *, by_sentence: bool, joined: bool) -> list[Unit]:
-        """Cut off every unit that has ended; `joined`: those in which nothing was found, as one."""
-        if not joined or self.findings:
-            units: list[Unit] = []
-            while self.text and (end := self._unit_end(0, by_sentence)) is not None:
-                units.append(self.take(end))
-            return units
-        end = len(self.text) if self.sealed else 0
-        while end < len(self.text) and (found := self._unit_end(end, by_sentence)) is not None:
-            end = found
-        return [self.take(end)] if end else []
-
-    def _unit_end(self, end: int, by_sentence: bool) -> int | None:
-        """Return where the unit that begins at `end` ends, in `text`; None while that is open."""
-        safe = self.safe_to - self.base
-        while True:
-            if by_sentence:
-                found = sentence_end(self.text, end, closed=self.sealed or self.paused)
-            else:
-                found = safe if safe > end else None
-            if found is not None and found > safe and self.paused:
-                found = safe if safe > end else None
-            if found is None or found > safe:
-                return None
-            end = found
-            straddling = [f.end for f in self.findings if f.start - self.base < end < f.end - self.base]
-            if not straddling:
-                return end
-
-    def take(self, end: int) -> Unit:
-        """Cut the next unit off, with the findings in it."""
-        text, self.text = self.text[:end], self.text[end:]
-        inside = [
-            replace(f, start=f.start - self.base, end=f.end - self.base)
-            for f in self.findings
-            if f.start - self.base < end
-        ]
-        self.findings = [f for f in self.findings if f.start - self.base >= end]
-        self.base += end
-        cut = self.sealed and self.reason == "length" and not self.text
-        return Unit(text, inside, cut)
-
-
-@dataclass(slots=True)
 class _Choice:
     """One choice of the answer."""
 
     index: int
     completion: Completion
-    lanes: list[_Lane] = field(default_factory=list)
+    lanes: list[Lane] = field(default_factory=list)
     closed: bool = False
     reason: Close = "stop"
     said: bool = False
@@ -148,7 +60,7 @@ class _Choice:
     def done(self) -> bool:
         return self.closed and not any(lane.text for lane in self.lanes)
 
-    def lane(self, channel: Channel) -> _Lane | None:
+    def lane(self, channel: Channel) -> Lane | None:
         """Return the lane of a channel that has begun."""
         return next((lane for lane in self.lanes if lane.channel is channel), None)
 
@@ -192,7 +104,7 @@ class Releaser:
             return
         lane = at.lane(channel)
         if lane is None:
-            lane = _Lane(choice, channel, self._open())
+            lane = Lane(choice, channel, self._open())
             at.lanes.append(lane)
         if lane.paused or lane is at.lanes[-1]:
             for other in at.lanes:
@@ -220,9 +132,9 @@ class Releaser:
                 "drop sentence", min(self._arms.armed | self._arms.reversed), "fact", choice, "tool_calls"
             )
             return None
-        lane = _Lane(choice, Channel.CONTENT, self._open(), text=text, sealed=True)
+        lane = Lane(choice, Channel.CONTENT, self._open(), text=text, sealed=True)
         await self._scan(lane)
-        (unit,) = await self._meant([lane.take(len(text))])
+        (unit,) = await self._meant([lane.take()])
         (leaks,) = await self._leaks(at, [unit], "tool_calls", counted=counted)
         if not leaks:
             return text
@@ -328,16 +240,16 @@ class Releaser:
             choice.said = True
             self._say(choice.index, Channel.REFUSAL, "unknown")
 
-    async def _scan(self, lane: _Lane) -> None:
+    async def _scan(self, lane: Lane) -> None:
         """Show a lane to its scans; what is read in the request's ciphers at once, beside the event loop."""
         widest = sum(cipher.widest for cipher in self._arms.ciphers)
         await worked_out(lane.scan, chars=len(lane.text) * widest if lane.sealed and lane.scans else 0)
 
-    def _parsed(self, lane: _Lane) -> bool:
+    def _parsed(self, lane: Lane) -> bool:
         """Whether a parser will read this lane, so that it leaves as it came or not at all."""
         return self._structured and lane.channel is Channel.CONTENT
 
-    async def _commit_lane(self, choice: _Choice, lane: _Lane) -> None:
+    async def _commit_lane(self, choice: _Choice, lane: Lane) -> None:
         # Where nothing is in play, what holds no finding needs no second look, and leaves in one piece.
         joined = self._meaning is None and not self.in_play
         units = lane.units(by_sentence=self._policy.by_sentence, joined=joined)
@@ -386,7 +298,7 @@ class Releaser:
             if self._policy.targets[found.target].kind == "topic"
         ]
 
-    def _whole(self, choice: _Choice, lane: _Lane, units: Sequence[Unit], leaks: Sequence[Leak]) -> None:
+    def _whole(self, choice: _Choice, lane: Lane, units: Sequence[Unit], leaks: Sequence[Leak]) -> None:
         """Release an answer that a parser reads as it came, or not at all."""
         if leaks:
             choice.spoilt = choice.changed = True
@@ -394,7 +306,7 @@ class Releaser:
         else:
             self._out.append(Release(choice.index, lane.channel, "".join(unit.text for unit in units)))
 
-    def _leave(self, choice: _Choice, lane: _Lane, unit: Unit, leaks: Sequence[Leak]) -> None:
+    def _leave(self, choice: _Choice, lane: Lane, unit: Unit, leaks: Sequence[Leak]) -> None:
         was_marked, lane.marked = lane.marked, False
         if unit.cut and self.in_play:
             # Where a cut falls would tell a letter of what is withheld: its sentence is left out.

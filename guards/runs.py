@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from guards.base import Close, Finding, Part, Progress, ScanError
+from guards.markup import GROWTH, Marked, Reading, marked
 from guards.written import Entries, Index
 from policies.text import Folded
 
@@ -122,6 +123,9 @@ class RunScan:
         self._base = 0
         self._glued = False
         self._seen: set[tuple[int, int, int, int | None]] = set()
+        self._read = 0
+        """How much of the tail was read and kept for its marks."""
+        self._safe_to = 0
 
     def feed(self, text: str) -> Progress:
         """Take more text; work is linear in it and in the run that is still open.  Raises ScanError."""
@@ -129,13 +133,34 @@ class RunScan:
             self._base += len(text)
             return Progress((), self._base)
         self._tail += text
+        if self._read and len(self._tail) - self._read < self._read // GROWTH:
+            return Progress((), self._safe_to)
         tokens = self._runs.read(self._tail, closed=False, glued=self._glued)
         findings = self._fresh(tokens)
-        live = self._runs.keys.live(tokens)
-        held = [at for at in (live, tokens.open_at) if at is not None]
+        held = self._held(tokens)
+        marks = marked(self._tail, closed=False)
+        if marks is not None and marks.plain is not None:
+            shown = self._runs.read(marks.plain.text, closed=False, glued=self._glued)
+            findings += self._fresh(shown, marks.plain)
+            # Where nothing of the reading is behind it, all that may go on is the mark at the end.
+            held += [
+                marks.plain.span(at, at + 1)[0] for at in self._held(shown) if at < len(marks.plain.text)
+            ]
         safe_to = self._base + min(held, default=len(self._tail))
-        self._drop(min(held, default=None), tokens.word)
+        self._drop(min(held, default=None), tokens.word, marks)
+        self._read, self._safe_to = len(self._tail) if marks else 0, safe_to
         return Progress(findings, safe_to)
+
+    def _within(self, inner: Marked) -> Iterator[int]:
+        """Yield where something begins in a mark that has not ended, should that turn out to be none."""
+        if (plain := inner.plain) is not None:
+            tokens = self._runs.read(plain.text, closed=False, glued=False)
+            starts = [each.start for each in self._runs.keys.matches(tokens, self._runs.name)]
+            yield from (plain.offsets[at] for at in (*self._held(tokens), *starts) if at < len(plain.text))
+
+    def _held(self, tokens: Tokens) -> list[int]:
+        live = self._runs.keys.live(tokens)
+        return [at for at in (live, tokens.open_at) if at is not None]
 
     def close(self, reason: Close, last: str = "") -> Progress:
         """End the text; where it was cut short within a key that had begun, that is reported as a prefix."""
@@ -148,6 +173,10 @@ class RunScan:
         if self._tail:
             tokens = self._runs.read(self._tail, closed=True, glued=self._glued)
             findings = self._fresh(tokens)
+            marks = marked(self._tail, closed=True)
+            if marks is not None and marks.plain is not None:
+                shown = self._runs.read(marks.plain.text, closed=True, glued=self._glued)
+                findings += self._fresh(shown, marks.plain)
             if reason == "length":
                 findings += self._prefix()
         self._tail, self._base = "", total
@@ -161,25 +190,30 @@ class RunScan:
             end = self._base + tokens.span(-1)[1]
             yield Finding(-1, self._runs.name, Part.PREFIX, self._base + live, end)
 
-    def _fresh(self, tokens: Tokens) -> list[Finding]:
+    def _fresh(self, tokens: Tokens, reading: Reading | None = None) -> list[Finding]:
         findings = []
         for found in self._runs.keys.matches(tokens, self._runs.name):
-            moved = replace(found, start=self._base + found.start, end=self._base + found.end)
+            start, end = (found.start, found.end) if reading is None else reading.span(found.start, found.end)
+            via = found.via if reading is None else ("markup",)
+            moved = replace(found, start=self._base + start, end=self._base + end, via=via)
             key = (moved.start, moved.end, moved.target, moved.fact)
             if key not in self._seen:
                 self._seen.add(key)
                 findings.append(moved)
         return findings
 
-    def _drop(self, held: int | None, word: int | None) -> None:
+    def _drop(self, held: int | None, word: int | None, marks: Marked | None) -> None:
         """Forget what no key needs; of a word that is no token its last character, so that it is seen to go
         on."""
+        glued = self._glued
         if held is None:
             self._glued = word is not None
             cut = len(self._tail) if word is None else word
         else:
             self._glued = self._glued and held == 0
             cut = held
+        if marks is not None and (kept := marks.keep_from(cut)) < cut:
+            cut, self._glued = kept, glued and kept == 0
         self._tail = self._tail[cut:]
         self._base += cut
         if self._seen:

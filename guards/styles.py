@@ -52,7 +52,7 @@ def strictest(styles: Sequence[Style]) -> Style:
 
 
 def marked(text: str, spans: Sequence[tuple[int, int]], *, goes_on: bool = False) -> str:
-    """Return `text` with the union of the spans replaced by marks, from the end backwards.
+    """Return `text` with the union of the spans replaced by marks.
 
     goes_on: whether the text before ended with a mark, which then stands for a span at the beginning too.
     """
@@ -62,9 +62,11 @@ def marked(text: str, spans: Sequence[tuple[int, int]], *, goes_on: bool = False
             union[-1][1] = max(union[-1][1], end)
         else:
             union.append([start, end])
-    for start, end in reversed(union):
-        text = text[:start] + ("" if goes_on and start == 0 else MARK) + text[end:]
-    return text
+    pieces, behind = [], 0
+    for start, end in union:
+        pieces += [text[behind:start], "" if goes_on and start == 0 else MARK]
+        behind = end
+    return "".join([*pieces, text[behind:]])
 
 
 def _draw(choices: Sequence[str], seed: bytes) -> str:

@@ -7,7 +7,7 @@ Where the order of day and month cannot be told ('12/03/1974'), both readings co
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 from policies.numerals import HUNDRED, numeral, spelled
@@ -113,11 +113,21 @@ def forms(date: Date) -> Iterator[str]:
             yield f"{name} {day} {year % 100:02}"
 
 
-def half_keys(date: Date) -> tuple[list[str], list[str]]:
-    """Return the keys of the halves of a date, tokens as those of `keys`: day with month, and year."""
+def part_keys(date: Date) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield the keys of the parts of a date, tokens as those of `keys`: (key, the parts that it says).
+
+    The parts are `day`, `year` and `month`.  A month in figures is none by itself.
+    """
     year, month, day = date
-    halves = [key for when in _days(day) for key in (f"{when} m{month}", f"m{month} {when}")]
-    return [*halves, f"{day} {month}", f"{month} {day}"], [str(year), *_years_in_words(year)]
+    for when in _days(day):
+        yield f"{when} m{month}", ("day", "month")
+        yield f"m{month} {when}", ("day", "month")
+        yield when, ("day",)
+    yield f"{day} {month}", ("day", "month")
+    yield f"{month} {day}", ("day", "month")
+    yield f"m{month}", ("month",)
+    for each in (str(year), *_years_in_words(year)):
+        yield each, ("year",)
 
 
 def _days(day: int) -> list[str]:

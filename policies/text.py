@@ -160,7 +160,7 @@ class Folded:
     The places are worked out when they are first asked for: most texts hold nothing that has one.
     """
 
-    __slots__ = ("_shown", "_spans", "_starts", "text")
+    __slots__ = ("_shown", "_spans", "_starts", "_words", "text")
 
     def __init__(self, text: str, shown: str, spans: Sequence[tuple[int, int]] | None = None) -> None:
         """`shown`, where `spans` is None: the original with all but its folded words blanked out."""
@@ -168,6 +168,14 @@ class Folded:
         self._shown = shown
         self._spans = spans
         self._starts: Sequence[int] | None = None
+        self._words: Sequence[str] | None = None
+
+    @property
+    def words(self) -> Sequence[str]:
+        """The words by themselves, one that has not ended included."""
+        if self._words is None:
+            self._words = self.text.split()
+        return self._words
 
     @property
     def spans(self) -> Sequence[tuple[int, int]]:

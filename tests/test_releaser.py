@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from guards import registry, styles
 from guards.base import Arms, Channel, Close, Compiled, Finding, Progress, Scan, Stance
+from guards.lane import Lane
 from guards.literal import Literals, LiteralScan
 from guards.registry import Guard
-from guards.releaser import HeldTooMuch, Releaser, _Lane
+from guards.releaser import HeldTooMuch, Releaser
 from policies.policy import Pattern
 from policies.text import MAX_GAP, MAX_SENTENCE
 from tests.guarding import CLEAR, SEED, policy, target
@@ -226,7 +227,7 @@ class _Tidy(Releaser):
 class _Patient(Releaser):
     """Holds everything until the end."""
 
-    async def _commit_lane(self, choice: object, lane: _Lane) -> None:
+    async def _commit_lane(self, choice: object, lane: Lane) -> None:
         if lane.sealed:
             await super()._commit_lane(choice, lane)  # type: ignore[arg-type]
 

@@ -8,6 +8,7 @@ import pytest
 
 from guards.base import Part, Progress, ScanError
 from guards.digits import Digits
+from guards.markup import Marked
 from guards.numerals import Numerals
 from guards.runs import MAX_TAIL, RunScan, Tokens
 from policies.text import MAX_GAP
@@ -85,8 +86,8 @@ class _Forgetful(RunScan):
 class _Unglued(RunScan):
     """Takes the end of a longer word or number for a whole one."""
 
-    def _drop(self, held: int | None, word: int | None) -> None:
-        super()._drop(held, word)
+    def _drop(self, held: int | None, word: int | None, marks: Marked | None) -> None:
+        super()._drop(held, word, marks)
         self._glued = False
 
 

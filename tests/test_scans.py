@@ -32,7 +32,8 @@ LITERALS, PATTERNS = Literals(NAMES), Patterns(CARDS)
 
 NAME_TEXTS = [
     "Odalys Vennaker", "ODALYS-VENNAKÉR", "OdalysVennaker", "Port Meridane", "Port", "Hafen U\u0308", "privet  drive",
-    "Privet Drive Nine", "vet", "王小明", "łukasz", "Odal\u200bys\nVennaker", "Odalys" + " " * (MAX_GAP + 1) + "Vennaker",
+    "**O**dalys <br> Vennaker", "Oda-lys", "[Odalys](x)", "<b>V", "</b>", "ennaker", "Odalys J. ", "Odalys Marie Vennaker",
+    "First name: Odalys. Last name: Vennaker", "Port&nbsp;Meri\\dane", "<p title='", "](", "Ven", "Privet Drive Nine", "vet", "王小明", "łukasz", "Odal\u200bys\nVennaker", "Odalys" + " " * (MAX_GAP + 1) + "Vennaker",
 ]  # fmt: skip
 CARD_TEXTS = ["4111 1111 1111 1111", "4111-1111-1111-1111 5", "４１１１１１１１１１１１１１１１", "id: ABC123", "id: ", "AB12", "abcd", "xaby", "xab", "b", "key: 1234", "no-12345", "a1234"]  # fmt: skip
 
