@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import io
 import json
 import re
 import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -124,20 +126,35 @@ def test_a_policy_that_can_be_used_is_summed_up(capsys: pytest.CaptureFixture[st
     assert out.startswith(f"{policy}: policy 'small' can be used: 1 target; 1 test passes; digest ")
 
 
-def test_what_takes_long_is_said_stage_by_stage_and_each_once(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Heard(io.TextIOBase):
+    """What is written by any thread, in pieces; captures of pytest's may lose what is written meanwhile."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+
+    def write(self, text: str) -> int:
+        self._pieces.append(text)
+        return len(text)
+
+    def __str__(self) -> str:
+        return "".join(self._pieces)
+
+    def wait_for(self, line: str) -> None:
+        while f"{line}\n" not in str(self):
+            time.sleep(0.001)
+
+
+def test_what_takes_long_is_said_stage_by_stage_and_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli_options, "AFTER_S", 0.001)
     monkeypatch.setattr(cli_options, "_EVERY_S", 0.001)
-    heard = ""
+    heard = Heard()
+    monkeypatch.setattr(sys, "stderr", heard)
     with cli_options.progress() as tell:
         for stage in ("reading the policy", "asking its 2 tests"):
             tell(stage)
-            while stage not in heard:
-                heard += capsys.readouterr().err
+            heard.wait_for(stage)
             tell(stage)
-    heard += capsys.readouterr().err
-    assert heard.splitlines() == ["lethe: reading the policy", "lethe: asking its 2 tests"]
+    assert str(heard).splitlines() == ["lethe: reading the policy", "lethe: asking its 2 tests"]
 
 
 def test_a_check_that_takes_long_says_what_it_does(
@@ -145,17 +162,16 @@ def test_a_check_that_takes_long_says_what_it_does(
 ) -> None:
     monkeypatch.setattr(cli_options, "AFTER_S", 0.0)
     monkeypatch.setattr(cli_options, "_EVERY_S", 0.001)
-    heard = ""
+    heard = Heard()
+    monkeypatch.setattr(sys, "stderr", heard)
 
     def slow(file: Path) -> Policy:
-        nonlocal heard
-        while not heard.endswith("\n"):
-            heard += capsys.readouterr().err
+        heard.wait_for("lethe: reading the policy")
         return load_policy(file)
 
     monkeypatch.setattr("policies.loader.load_policy", slow)
     status, out, _ = told(capsys, "check", policy)
-    assert status == 0 and "can be used" in out and heard.startswith("lethe: reading the policy\n")
+    assert status == 0 and "can be used" in out and str(heard).startswith("lethe: reading the policy\n")
 
 
 def test_a_policy_without_targets_is_said_to_forget_nothing(
