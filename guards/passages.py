@@ -241,7 +241,9 @@ class Passages:
             targets = self.parts.targets_with(words)
             own = {target for target in targets if name_parts(self._targets[target]) >= words}
             for word, span in run if own else ():
-                alone = self.parts.is_nobody_elses(word)
+                # Without a capital, or with signs before it, a first name beside it may not have been seen.
+                alone = text[span[0]].isupper() and text[max(0, span[0] - 2) : span[0]].isascii()
+                alone = alone and self.parts.is_nobody_elses(word)
                 for target in self.parts.targets(word):
                     if target in own:
                         yield Finding(target, "literal", Part.NAME_PART, *span, strong=alone)
