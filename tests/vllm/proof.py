@@ -223,4 +223,4 @@ def test_every_refused_flag_is_one_of_vllms() -> None:
     assert len(flags) > 200
     assert set(REFUSED) <= flags
     # What is no flag of this list passes whole, however alike the names are.
-    assert {flag for flag in flags if refusal([flag])} - set(REFUSED) == {"-dpm"}
+    assert {flag for flag in flags if refusal([flag])} - set(REFUSED) == {"-dpm", "-dpa"}
