@@ -39,7 +39,7 @@ _AFTER_LAST = re.compile(r"\s*,\s*")
 _MAX_BETWEEN = 60
 
 
-class Apart(NamedTuple):
+class NameApart(NamedTuple):
     """A name that stands apart: its first and last word, and what it stands for."""
 
     first: int
@@ -60,12 +60,12 @@ class Names:
         """Whether a text has a word that begins some name."""
         return not self._firsts.isdisjoint(folded.words)
 
-    def look(self, text: str, folded: Folded, *, closed: bool) -> tuple[list[Apart], int | None]:
+    def look(self, text: str, folded: Folded, *, closed: bool) -> tuple[list[NameApart], int | None]:
         """Return the names that stand apart, and the first word from which on one may still stand so."""
         words = folded.words
         if self._firsts.isdisjoint(words):
             return [], None
-        found: list[Apart] = []
+        found: list[NameApart] = []
         live: int | None = None
         ended = len(words) - (not closed and folded.text[-1] != " ")
         for first in range(len(words)):
@@ -96,7 +96,7 @@ class _Walk:
         self.open = False
         """Whether the text ended before it was known what stands there."""
 
-    def names(self, first: int, ended: int) -> Iterator[Apart]:
+    def names(self, first: int, ended: int) -> Iterator[NameApart]:
         """Yield the names that begin at a word and stand apart."""
         key, between = f" {self._words[first]} ", 0
         beside, labelled, noun = True, self._cased, False
@@ -111,7 +111,7 @@ class _Walk:
             longer = f"{key}{word} "
             if self._written(at) and self._index.begins(longer, whole=True):
                 if between and (beside or labelled and noun):
-                    yield from (Apart(first, at, each) for each in self._exactly(longer))
+                    yield from (NameApart(first, at, each) for each in self._exactly(longer))
                 key = longer
                 if not self._index.begins(longer):
                     return

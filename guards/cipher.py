@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from string import ascii_lowercase
 
 from guards.base import Close, Compiled, Finding, Passage, Progress, Scan, ScanError
@@ -80,9 +81,8 @@ def told(texts: Iterable[str]) -> tuple[Cipher, ...]:
     found: dict[tuple[tuple[str, str], ...], Cipher] = {}
     for text in texts:
         words = text.split()
-        for pairs in pairs_of(text, words):
-            found |= {tuple(sorted(each.table.items())): each for each in _tables(pairs)}
-        for each in _alphabets(alphabets_of(text, words)):
+        tables = chain.from_iterable(map(_tables, pairs_of(text, words)))
+        for each in chain(tables, _alphabets(alphabets_of(text, words))):
             found[tuple(sorted(each.table.items()))] = each
     if len(found) > MAX_TABLES:
         raise OverBudget("too many tables that may be ciphers")

@@ -426,5 +426,5 @@ class CodecScan:
 
 def _initials(folded: Folded, glued: bool) -> str:
     """Return the first characters of the words of a text."""
-    letters = "".join([word[0] for word in folded.text.split()])
+    letters = "".join([word[0] for word in folded.words])
     return letters[1:] if glued else letters

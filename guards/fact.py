@@ -139,10 +139,10 @@ class Completion:
         target = self._policy.targets[index]
         if self._all_parts is None:
             return []
-        own = {words[-1] for name in target.names if len(words := fold(name).text.split()) > 1}
+        own = {full[-1] for name in target.names if len(full := fold(name).words) > 1}
         own = {word for word in own - self._ordinary if tuple(self._all_parts.targets(word)) == (index,)}
         folded = fold(text)
-        words = folded.text.split()
+        words = folded.words
         if own.isdisjoint(words):
             return []
         spans = folded.spans

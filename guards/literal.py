@@ -69,7 +69,7 @@ class Literals:
         if marks is None and not self._names.may_stand_in(folded):
             return []
         found: list[Finding] = []
-        for look in looks(text, folded, closed=True, marks=marks) if marks else (Look(text, folded),):
+        for look in looks(text, folded, marks, closed=True):
             found += self._at(look, closed=True, whole=look.reading is not None)[0]
         plain = {(each.start, each.end) for _, each in self.matches(folded)} if found else ()
         return [each for each in dict.fromkeys(found) if (each.start, each.end) not in plain]
@@ -149,10 +149,9 @@ class Look:
         return start if self.reading is None else self.reading.span(start, end)[0]
 
 
-def looks(text: str, folded: Folded, *, closed: bool, marks: Marked | None = None) -> Iterator[Look]:
+def looks(text: str, folded: Folded, marks: Marked | None, *, closed: bool) -> Iterator[Look]:
     """Yield the ways in which a text is read: as it stands, and where it has marks, without them."""
     yield Look(text, folded)
-    marks = marked(text, closed=closed) if marks is None else marks
     for reading in marks.readings if marks else ():
         shown = fold(reading.text, closed=closed)
         if shown.text != folded.text:
@@ -217,7 +216,7 @@ class LiteralScan:
         return Progress([*progress.findings, prefix], progress.safe_to)
 
     def _prefix(self, folded: Folded) -> Finding | None:
-        for look in looks(self._tail, folded, closed=False):
+        for look in looks(self._tail, folded, marked(self._tail, closed=False), closed=False):
             live = self._literals.live(look.folded, skip_first=self._glued)
             last = len(look.folded.spans) - 1
             # A whole word and the beginning of the next: less is the beginning of too much to mean anything,
@@ -231,9 +230,7 @@ class LiteralScan:
         marks = marked(self._tail, closed=closed)
         findings: list[Finding] = []
         begun: list[int] = []
-        for look in (
-            looks(self._tail, folded, closed=closed, marks=marks) if marks else (Look(self._tail, folded),)
-        ):
+        for look in looks(self._tail, folded, marks, closed=closed):
             found, apart = self._literals._at(look, closed=closed)
             findings += self._fresh(found, look)
             if not closed:
@@ -257,7 +254,7 @@ class LiteralScan:
         """Yield where something begins in a mark that has not ended, which counts if that turns out to be
         none."""
         for base, inner in marks.within():
-            for look in looks(inner.original, fold(inner.original, closed=False), closed=False, marks=inner):
+            for look in looks(inner.original, fold(inner.original, closed=False), inner, closed=False):
                 found, apart = self._literals._at(look, closed=False)
                 live = self._literals.live(look.folded)
                 yield from (base + each.start for each in found if look.reading is not None)

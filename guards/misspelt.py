@@ -278,7 +278,7 @@ class Misspelt:
     def _pieces(self, text: str, folded: Folded, *, listed: bool = True) -> Iterator[_Piece]:
         """Yield what may be a misspelt name; ordinary sentences hold nothing of the kind."""
         assert self._known is not None
-        words = folded.text.split()
+        words = folded.words
         if not self._words.isdisjoint(words) or any(map(self._is_rare, words)):
             yield from self._of_runs(text, words, folded.spans, listed=listed)
 

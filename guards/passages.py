@@ -189,7 +189,7 @@ class Passages:
         for scan in self._scans:
             findings += scan.find(text)
         findings += [found for found in self.codecs.find(text) if found.part is not Part.PATTERN]
-        words = folded.text.split()
+        words = folded.words
         findings += self._misspelt_names(text, folded, findings)
         named = not self.parts.isdisjoint(words)
         if named:
@@ -311,7 +311,7 @@ def _runs(
     """
     cased = text != text.lower()
     run: list[tuple[str, tuple[int, int]]] = []
-    for word, span in zip(folded.text.split(), folded.spans, strict=True):
+    for word, span in zip(folded.words, folded.spans, strict=True):
         if run and (cased and text[run[-1][1][1] : span[0]].strip(" -") or not text[span[0]].isupper()):
             yield run
             run = []

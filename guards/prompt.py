@@ -112,7 +112,7 @@ class Reader:
             # some are like some name; such a name is found in the answer.
             if not (found.part is Part.MISSPELT and passage.path.endswith(SUFFIX))
         ]
-        findings = _apart(findings)
+        findings = _without_value_words(findings)
         findings += self._passages.across(passages, seen)
         named = {found.target for found in findings if found.part is Part.NAME}
         findings += [found for found in self._scattered(passages, seen) if found.target not in named]
@@ -204,18 +204,18 @@ class Reader:
         What of a list of candidates does not come back would tell which one is right.  The upstream cannot
         tell: what names the entity is taken out of its history, and values that stand there do not come back.
         """
-        apart = {
+        not_asked = {
             index
             for index in arms.watched - arms.by_value - asked
             if self._policy.targets[index].kind == "entity"
         }
-        if not apart:
+        if not not_asked:
             return set()
         now = {passage.path for passage in passages if passage.current and passage.role == "user"}
         said: set[tuple[int, int | None, int | None]] = set()
         known: set[tuple[int, int | None, int | None]] = set()
         for found in arms.findings:
-            if found.target in apart and found.part in (Part.VALUE, Part.VALUE_PART):
+            if found.target in not_asked and found.part in (Part.VALUE, Part.VALUE_PART):
                 place = (found.target, found.fact, found.value)
                 (said if found.via[0] in now else known).add(place)
         return said - known
@@ -417,7 +417,7 @@ class _Turn:
         )
 
 
-def _apart(findings: list[Finding]) -> list[Finding]:
+def _without_value_words(findings: list[Finding]) -> list[Finding]:
     """Return findings but for words of a name that are words of a value: 'Lund' in 'Stellan Lund', her
     husband, names nobody else.
 

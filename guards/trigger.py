@@ -135,7 +135,7 @@ class Triggers:
         cuts: list[_Found] = []
         stack: list[tuple[int, int]] = []
         """(word, state behind it) of what is left."""
-        for at, word in enumerate(folded.text.split()):
+        for at, word in enumerate(folded.words):
             state = self._next(stack[-1][1] if stack else 0, word)
             stack.append((at, state))
             phrase = self._states[state].phrase

@@ -479,7 +479,9 @@ def test_a_flag_that_would_weaken_lethe_is_refused_with_its_reason(flag: str) ->
         assert reason is not None and reason.startswith(flag) and REFUSED[flag] in reason
 
 
-@pytest.mark.parametrize("flag", ["--hos", "--api", "--ssl-k", "--middle", "--u", "--enable-log-r", "-dpm", "-dpa"])
+@pytest.mark.parametrize(
+    "flag", ["--hos", "--api", "--ssl-k", "--middle", "--u", "--enable-log-r", "-dpm", "-dpa"]
+)
 def test_the_beginning_of_a_refused_flag_is_refused(flag: str) -> None:
     assert refusal([flag, "x"]) is not None
 
