@@ -1,12 +1,12 @@
-"""Where a graph of examples becomes faster than looking at all of them: `python -m bench.index`.
+"""Where inverted lists of examples become faster than looking at all of them: `python -m bench.index`.
 
-By the number of examples: what a search costs in processor time, with all rows looked at and with the graph,
-how many of the ten nearest the graph finds for questions near to the examples (other wordings about the same
-people, and examples on the way to an ordinary sentence) and far from them (ordinary sentences), how far the
-search went for that, and what building it cost.  The vectors are those of `bench.exemplars`.
+By the number of examples: what a search costs in processor time, with all rows looked at and with the lists,
+how many of the ten nearest the lists find for questions near to the examples (other wordings about the same
+people, and examples on the way to an ordinary sentence) and far from them (ordinary sentences), how many
+lists were looked at for that, and what building it cost.  The vectors are those of `bench.exemplars`.
 
-Prints a table, the size from which on the graph is faster and, as the last line, one JSON object; exits with
-1 where the graph finds fewer than 99 of 100, or a search costs more than half of an encoder's call.
+Prints a table, the size from which on the lists are faster and, as the last line, one JSON object; exits with
+1 where the lists find fewer than 99 of 100, or a search costs more than half of an encoder's call.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ class Measured:
 
     rows: int
     exact_ms: float
-    graph_ms: float
-    ef: int
+    lists_ms: float
+    looked_at: int
+    """Lists, for a search."""
     near: float
     """Of the ten nearest rows, the share that is found."""
     far: float
@@ -65,29 +66,31 @@ def cost_ms(search: Callable[[Vectors], object], texts: Vectors) -> float:
 
 
 def measured(rows: Vectors, near: Vectors, far: Vectors, probes: Vectors) -> Measured:
-    """Measure the rows with all of them looked at, and with the graph.
+    """Measure the rows with all of them looked at, and with the lists.
 
-    probes: what the graph is tried with when it is built; none of `near` and `far`.
+    probes: what the lists are tried with when it is built; none of `near` and `far`.
     """
     few = np.concatenate([near[:20], far[:20]])
     exact_ms, wanted = of_all(rows, few, (near, far))
-    guards.nearest.GRAPH_FROM = 0
+    guards.nearest.LISTS_FROM = 0
     began = time.process_time()
-    graph = Nearest(rows, probes)
+    lists = Nearest(rows, probes)
     build_s = time.process_time() - began
-    graph_ms = cost_ms(lambda text: graph.search(text, _COUNT), few)
-    # A little lower than the tenth: the graph's rows are of half precision.
+    lists_ms = cost_ms(lambda text: lists.search(text, _COUNT), few)
+    # A little lower than the tenth: the lists' rows are of half precision.
     found_near, found_far = (
-        float((graph.search(texts, _TEN)[0] >= least - 1e-4).mean())
+        float((lists.search(texts, _TEN)[0] >= least - 1e-4).mean())
         for texts, least in zip((near, far), wanted, strict=True)
     )
-    size = 0 if graph._graph is None else graph._graph.nbytes
-    return Measured(len(rows), exact_ms, graph_ms, graph._ef, found_near, found_far, build_s, size / 1e6)
+    size = 0 if lists._lists is None else lists._lists.nbytes
+    return Measured(
+        len(rows), exact_ms, lists_ms, lists._looked_at, found_near, found_far, build_s, size / 1e6
+    )
 
 
 def of_all(rows: Vectors, few: Vectors, kinds: Sequence[Vectors]) -> tuple[float, list[Vectors]]:
     """Return what it costs to look at all rows, and of each kind of texts the tenth cosine, [texts, 1]."""
-    guards.nearest.GRAPH_FROM = len(rows) + 1
+    guards.nearest.LISTS_FROM = len(rows) + 1
     index = Nearest(rows, few)
     return cost_ms(lambda text: index.search(text, _COUNT), few), [
         index.search(texts, _TEN)[0][:, -1:] for texts in kinds
@@ -95,9 +98,9 @@ def of_all(rows: Vectors, few: Vectors, kinds: Sequence[Vectors]) -> tuple[float
 
 
 def crossover(table: Sequence[Measured]) -> int | None:
-    """Return where the graph becomes faster, between two sizes that were measured; None where it does not."""
+    """Return where the lists become faster, between two sizes that were measured; None where it does not."""
     for before, after in zip(table, table[1:], strict=False):
-        gain, loss = after.exact_ms - after.graph_ms, before.graph_ms - before.exact_ms
+        gain, loss = after.exact_ms - after.lists_ms, before.lists_ms - before.exact_ms
         if gain > 0 <= loss:
             return round(before.rows + (after.rows - before.rows) * loss / (loss + gain))
     return None
@@ -113,7 +116,7 @@ def main() -> int:
     encoder = load_encoder(gateways.COMPILED)
     exemplars, retain = Exemplars(encoder), Retain.load(encoder, gateways.COMPILED)
     call_ms = cost_ms(lambda _: encoder.encode([exemplars.names[0]]), exemplars.asked[:20])
-    # The sentences that the graph is tried with when it is built are not those that it is measured with.
+    # The sentences that the lists are tried with when they are built are not those that it is measured with.
     space, odd = Space(retain.vectors), retain.vectors[1::2]
     far, probes = space.centred(odd[:_FAR]), space.centred(retain.vectors[::2])
     table: list[Measured] = []
@@ -129,16 +132,16 @@ def main() -> int:
 
 def report(table: Sequence[Measured], call_ms: float, spread: tuple[float, float]) -> bool:
     """Print what was found; return whether the bars are met."""
-    print("| examples | all looked at | graph | ef | near, of ten | far, of ten | built | size |")
+    print("| examples | all looked at | lists | looked at | near, of ten | far, of ten | built | size |")
     print("|" + "--:|" * 8)
     for each in table:
         print(
-            f"| {each.rows:,} | {each.exact_ms:.2f} ms | {each.graph_ms:.2f} ms | {each.ef} |"
+            f"| {each.rows:,} | {each.exact_ms:.2f} ms | {each.lists_ms:.2f} ms | {each.looked_at} |"
             f" {each.near:.4f} | {each.far:.4f} | {each.build_s:.0f} s | {each.megabytes:.0f} MB |"
         )
     at = crossover(table)
     print(
-        f"\nThe graph is faster from {'no size here' if at is None else f'{at:,}'} on; an encoder's call",
+        f"\nThe lists are faster from {'no size here' if at is None else f'{at:,}'} on; an encoder's call",
         end="",
     )
     print(
@@ -146,7 +149,7 @@ def report(table: Sequence[Measured], call_ms: float, spread: tuple[float, float
         end="",
     )
     print(f" {spread[1]:.3f}.")
-    good = all(min(each.near, each.far) >= RECALL and each.graph_ms <= SHARE * call_ms for each in table)
+    good = all(min(each.near, each.far) >= RECALL and each.lists_ms <= SHARE * call_ms for each in table)
     said = {
         "sizes": [asdict(each) for each in table],
         "crossover": at,

@@ -1,10 +1,14 @@
-"""The examples nearest to a text: by looking at all of them while that is fastest, by a graph beyond.
+"""The examples nearest to a text: by looking at all of them while that is fastest, by inverted lists beyond.
 
-The graph is HNSW (Malkov and Yashunin 2016, arXiv:1603.09320, algorithms 1, 4 and 5) as faiss has it, over
-rows of half precision.  How far a search goes (ef) is no constant: when the graph is built it is raised until
-the ten nearest are found as they should be, near to the rows and far from them, and where it cannot be raised
-far enough, all rows are looked at instead.  So what thresholds are calibrated with is what serves: the very
-graph travels and is kept, it is never built again from its rows.
+Rows are kept in lists, each with those that are nearest to its middle, and a search looks at the lists whose
+middles are nearest to the text (Sivic and Zisserman 2003, doi:10.1109/ICCV.2003.1238663; as faiss has it,
+Douze et al. 2024, arXiv:2401.08281, section 5), over rows of half precision.  At how many lists is no
+constant: when they are built it is raised until the ten nearest are found as they should be, near to the rows
+and far from them; in the end that is all of them.  So what thresholds are calibrated with is what serves: the
+very lists travel and are kept, they are never built again from their rows.
+
+A graph (HNSW) is as fast with 50,000 rows and takes several times as long to build; with 500,000 it finds too
+few of the ten nearest, however far it is searched (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -21,24 +25,25 @@ from numpy.typing import NDArray
 
 from guards.encoder import Vectors
 
-GRAPH_FROM = 12_000
-"""Rows from which on a graph is used.  It is faster from some 2,500 on (`python -m bench.index`), but up to
-here to look at all costs less than a quarter of an encoder's call, finds everything and needs no building."""
+LISTS_FROM = 12_000
+"""Rows from which on lists are used.  They are faster from some thousands on (`python -m bench.index`), but
+to look at so many costs less than a quarter of an encoder's call, finds all and needs no building."""
 RECALL = 0.997
-"""Of the ten nearest rows, the share that a search of the graph must find when it is built."""
+"""Of the ten nearest rows, the share that a search of the lists must find when they are built."""
 
-_LINKS, _BREADTH = 16, 100
-"""M and efConstruction: with more, building takes longer, and searches are not faster by as much."""
-_EFS = (64, 128, 256, 512, 1024, 2048)
-_BRIEF_EF = 96
-"""How far a search goes that nothing is decided by."""
+_LISTS = 4
+"""Times the square root of the rows: to look at the middles costs about what looking into the lists does."""
+_ROUNDS, _SAMPLE = 10, 40
+"""Of k-means, and the rows a list that it sees."""
+_BRIEF = 16
+"""Lists that are looked at where nothing is decided by what is found."""
 _PROBES = 128
 """Texts of each kind that recall is measured with."""
 _BLOCK = 8_192
 _TEN = 10
 _TIE = 1e-6
 _MOST_DROPPED = 0.25
-"""Of all rows: with more of them dropped, a search of the graph would pass too few that are not."""
+"""Of all rows: with more of them dropped, those that are left may be in other lists than those looked at."""
 
 Rows = NDArray[np.int64]
 
@@ -49,21 +54,22 @@ _faiss: Any = faiss
 class Nearest:
     """Rows of unit length, and which of them are nearest to a text by cosine.
 
-    Immutable; for several threads at once.  Can be pickled: arrays then stay where they are read from, and a
-    graph is neither copied nor built again.
+    Immutable; for several threads at once.  Can be pickled: arrays then stay where they are read from, and
+    lists are neither copied nor built again.
     """
 
     def __init__(self, rows: Vectors, probes: Vectors, step: Callable[[], None] = lambda: None) -> None:
         """rows: [rows, dim], at least one.  probes: [texts, dim] that are far from most rows, at least one.
 
-        step: called again and again while a graph is built; what it raises ends that.
+        step: called again and again while lists are built; what it raises ends that.
         """
         self._rows: Vectors | None = rows
-        self._graph: NDArray[np.uint8] | None = None
-        self._ef = 0
-        """How far a search of the graph goes; 0 where all rows are looked at."""
+        self._lists: NDArray[np.uint8] | None = None
+        self._looked_at = 0
+        """How many lists a search looks at; 0 where there are none."""
         self._dropped: NDArray[np.bool_] | None = None
-        if len(rows) >= GRAPH_FROM:
+        self._index: Any = None
+        if len(rows) >= LISTS_FROM:
             self._build(rows, probes, step)
         self._open()
 
@@ -74,10 +80,10 @@ class Nearest:
     @property
     def exact(self) -> bool:
         """Whether all rows are looked at."""
-        return self._ef == 0
+        return self._lists is None or self._looked_at == self._index.nlist
 
     def __getstate__(self) -> dict[str, Any]:
-        ours = ("_index", "_flat", "_halves", "_params", "_brief", "_bits", "_count")
+        ours = ("_index", "_starts", "_params", "_brief", "_all", "_bits", "_count")
         return {name: value for name, value in self.__dict__.items() if name not in ours}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -86,31 +92,37 @@ class Nearest:
 
     def _open(self) -> None:
         """Make what is no part of its state: views of the arrays, as faiss wants them."""
-        if self._graph is None:
+        if self._lists is None:
             assert self._rows is not None
             self._count = len(self._rows)
             self._index = faiss.IndexFlatIP(self._rows.shape[1])
             self._index.add(self._rows)
-            self._params = self._brief = _faiss.SearchParameters()
+            self._params = self._brief = self._all = _faiss.SearchParameters()
         else:
-            self._index = _read(self._graph)
-            self._halves = _rows_of(self._index)
-            self._count = len(self._halves)
-            self._params = _faiss.SearchParametersHNSW(efSearch=max(self._ef, _TEN))
-            self._brief = _faiss.SearchParametersHNSW(efSearch=_BRIEF_EF)
+            self._index = _read(self._lists)
+            self._count = self._index.ntotal
+            self._starts = _starts_of(self._index, self._lists)
+            self._params, self._brief, self._all = (
+                _faiss.SearchParametersIVF(nprobe=lists)
+                for lists in (max(1, self._looked_at), _BRIEF, self._index.nlist)
+            )
         if self._dropped is not None:
             self._bits = np.packbits(~self._dropped, bitorder="little")
             selector = faiss.IDSelectorBitmap(self._count, faiss.swig_ptr(self._bits))
-            for params in (self._params, self._brief):
+            for params in (self._params, self._brief, self._all):
                 params.sel = selector
                 # faiss does not count who uses it.
                 params.referenced = selector
 
     def vectors(self, chosen: slice | NDArray[np.intp]) -> Vectors:
         """Return [chosen, dim] float32: rows by their places, those that were dropped too."""
-        rows = self._halves if self._rows is None else self._rows
-        picked: Vectors = rows[chosen].astype(np.float32, copy=False)
-        return picked
+        if self._rows is not None:
+            return self._rows[chosen]
+        assert self._lists is not None
+        size = self._index.code_size
+        rows = np.ndarray((len(self._lists) - size + 1, size), np.uint8, self._lists.data, strides=(1, 1))
+        halves: NDArray[np.float16] = rows[self._starts[chosen]].view(np.float16)
+        return halves.astype(np.float32)
 
     def without(self, dropped: NDArray[np.bool_]) -> Nearest:
         """Return the same rows, at the same places, of which those that are marked are never found.
@@ -127,64 +139,73 @@ class Nearest:
 
         texts: [texts, dim] float32, unit length.  count: 1 or more; where there are fewer rows, those.
         The cosines are those of the rows as they are kept, whichever way they were found.  brief: whether
-        nothing is decided by it, so that a graph need not be searched as far as it is for a request.
+        nothing is decided by it, so that fewer lists need be looked at than for a request.
         """
         count = min(count, len(self))
-        if self._graph is not None and (self.exact or self._thinned):
-            return self._by_all(texts, count)
-        params = self._brief if brief else self._params
-        cosines, places = self._index.search(np.ascontiguousarray(texts), count, params=params)
+        params = self._all if self._thinned else self._brief if brief else self._params
+        cosines, places = self._looked_up(texts, count, params)
         if (missed := np.flatnonzero((places < 0).any(axis=1))).size:
-            # A part of the graph that no link leads to: rare, and then worth looking at everything.
-            cosines[missed], places[missed] = self._by_all(texts[missed], count)
+            # Fewer rows than asked for are in the lists nearest to a text.
+            cosines[missed], places[missed] = self._looked_up(texts[missed], count, self._all)
         return cosines, places
 
     @property
     def _thinned(self) -> bool:
         return self._dropped is not None and bool(self._dropped.mean() > _MOST_DROPPED)
 
-    def _by_all(self, texts: Vectors, count: int) -> tuple[Vectors, Rows]:
-        """Look at all rows."""
-        best, at = np.empty((len(texts), 0), np.float32), np.empty((len(texts), 0), np.int64)
-        for start in range(0, self._count, _BLOCK):
-            cosines = texts @ self.vectors(slice(start, start + _BLOCK)).T
-            if self._dropped is not None:
-                cosines[:, self._dropped[start : start + _BLOCK]] = -np.inf
-            places = np.broadcast_to(np.arange(start, start + cosines.shape[1]), cosines.shape)
-            best, at = np.concatenate([best, cosines], axis=1), np.concatenate([at, places], axis=1)
-            order = np.argsort(-best, axis=1, kind="stable")[:, :count]
-            best, at = np.take_along_axis(best, order, axis=1), np.take_along_axis(at, order, axis=1)
-        return best, at
+    def _looked_up(self, texts: Vectors, count: int, params: Any) -> tuple[Vectors, Rows]:
+        found: tuple[Vectors, Rows] = self._index.search(np.ascontiguousarray(texts), count, params=params)
+        return found
 
     def _build(self, rows: Vectors, probes: Vectors, step: Callable[[], None]) -> None:
         dim = rows.shape[1]
-        kind = faiss.ScalarQuantizer.QT_fp16
-        index = _faiss.IndexHNSWSQ(dim, kind, _LINKS, faiss.METRIC_INNER_PRODUCT)
-        index.hnsw.efConstruction = _BREADTH
+        kind, by = faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
         with _some_threads():
+            middles = faiss.IndexFlatIP(dim)
+            middles.add(_middles(rows, step))
+            index = _faiss.IndexIVFScalarQuantizer(middles, dim, middles.ntotal, kind, by)
+            # What is kept is the row itself, so that a cosine is the same in whatever list it is.
+            index.by_residual = False
             index.train(rows[:1])
             for start in range(0, len(rows), _BLOCK):
                 step()
                 index.add(np.ascontiguousarray(rows[start : start + _BLOCK]))
-        self._graph = faiss.serialize_index(index)
+        self._lists = faiss.serialize_index(index)
         self._rows = None
         self._open()
-        self._ef = self._reach(_near_and_far(rows, probes), step)
+        self._looked_at = self._reach(_near_and_far(rows, probes), step)
 
     def _reach(self, kinds: tuple[Vectors, ...], step: Callable[[], None]) -> int:
-        """Return how far a search must go to find the ten nearest rows; 0 where that is not far enough."""
+        """Return at how many lists a search must look to find the ten nearest rows."""
         wanted = []
         for texts in kinds:
             step()
-            wanted.append(self._by_all(texts, _TEN)[0][:, -1:])
-        for ef in _EFS:
+            wanted.append(self._looked_up(texts, _TEN, self._all)[0][:, -1:])
+        lists = 1
+        while lists < self._index.nlist:
             step()
-            params = _faiss.SearchParametersHNSW(efSearch=ef)
-            found = [self._index.search(texts, _TEN, params=params)[0] for texts in kinds]
+            params = _faiss.SearchParametersIVF(nprobe=lists)
+            found = [self._looked_up(texts, _TEN, params)[0] for texts in kinds]
             recalls = [(near >= least - _TIE).mean() for near, least in zip(found, wanted, strict=True)]
             if min(recalls) >= RECALL:
-                return ef
-        return 0
+                return lists
+            lists += -(-lists // 2)
+        return int(self._index.nlist)
+
+
+def _middles(rows: Vectors, step: Callable[[], None]) -> Vectors:
+    """Return the middles of the lists, by k-means on the sphere over some of the rows."""
+    count = round(_LISTS * len(rows) ** 0.5)
+    some = np.ascontiguousarray(rows[:: max(1, len(rows) // (_SAMPLE * count))])
+    found: Vectors | None = None
+    for _ in range(_ROUNDS):
+        step()
+        # faiss says on the terminal what it thinks of so few rows a list.
+        means = faiss.Kmeans(rows.shape[1], count, niter=1, spherical=True, min_points_per_centroid=1)
+        means.train(some, init_centroids=found)
+        found = means.centroids
+    assert found is not None
+    return found
 
 
 def _near_and_far(rows: Vectors, probes: Vectors) -> tuple[Vectors, ...]:
@@ -196,15 +217,22 @@ def _near_and_far(rows: Vectors, probes: Vectors) -> tuple[Vectors, ...]:
     return np.ascontiguousarray(far), near.astype(np.float32)
 
 
-def _read(graph: NDArray[np.uint8]) -> Any:
+def _read(lists: NDArray[np.uint8]) -> Any:
     """Return the index in these bytes, which it uses where they are: they must outlive it."""
-    return faiss.read_index(_faiss.ZeroCopyIOReader(faiss.swig_ptr(graph), graph.nbytes))
+    return faiss.read_index(_faiss.ZeroCopyIOReader(faiss.swig_ptr(lists), lists.nbytes))
 
 
-def _rows_of(index: Any) -> NDArray[np.float16]:
-    codes = _faiss.downcast_index(index.storage).codes
-    halves: NDArray[np.float16] = faiss.rev_swig_ptr(codes.data(), codes.size()).view(np.float16)
-    return halves.reshape(index.ntotal, index.d)
+def _starts_of(index: Any, lists: NDArray[np.uint8]) -> Rows:
+    """Return [rows]: at which byte of the lists each row begins."""
+    starts, begin = np.empty(index.ntotal, np.int64), lists.__array_interface__["data"][0]
+    kept = _faiss.downcast_InvertedLists(index.invlists)
+    for each in range(index.nlist):
+        size = kept.list_size(each)
+        if size:
+            places = faiss.rev_swig_ptr(kept.get_ids(each), size)
+            first = int(kept.get_codes(each)) - begin
+            starts[places] = first + index.code_size * np.arange(size)
+    return starts
 
 
 @contextmanager

@@ -347,12 +347,12 @@ def test_made_vectors_are_of_unit_length_and_as_far_from_each_other_as_real_ones
 
 
 @pytest.mark.parametrize(
-    ("graph_ms", "at"), [([3.0, 1.0, 1.0], 1_250), ([3.0, 2.0, 2.0], 1_500), ([9.0, 9.0, 9.0], None)]
+    ("lists_ms", "at"), [([3.0, 1.0, 1.0], 1_250), ([3.0, 2.0, 2.0], 1_500), ([9.0, 9.0, 9.0], None)]
 )
-def test_the_crossover_lies_where_the_graph_becomes_faster(graph_ms: list[float], at: int | None) -> None:
+def test_the_crossover_lies_where_the_lists_become_faster(lists_ms: list[float], at: int | None) -> None:
     table = [
         index.Measured(rows, exact_ms, graph, 64, 1.0, 1.0, 0.0, 0.0)
-        for rows, exact_ms, graph in zip((1_000, 2_000, 4_000), (2.5, 2.5, 2.5), graph_ms, strict=True)
+        for rows, exact_ms, graph in zip((1_000, 2_000, 4_000), (2.5, 2.5, 2.5), lists_ms, strict=True)
     ]
     assert index.crossover(table) == at
 

@@ -33,7 +33,7 @@ FAR = unit(np.random.default_rng(5).normal(size=(200, DIM)))
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guards.nearest, "GRAPH_FROM", 1_000)
+    monkeypatch.setattr(guards.nearest, "LISTS_FROM", 1_000)
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,9 @@ def rows() -> Vectors:
 
 
 @pytest.fixture
-def graph(rows: Vectors) -> Nearest:
+def lists(rows: Vectors) -> Nearest:
     made = Nearest(rows, FAR)
-    assert not made.exact and made._graph is not None
+    assert not made.exact and made._lists is not None
     return made
 
 
@@ -54,20 +54,20 @@ def true_ten(rows: Vectors, texts: Vectors) -> Vectors:
 
 
 @pytest.mark.parametrize("which", ["near", "far"])
-def test_of_the_ten_nearest_99_in_100_are_found(graph: Nearest, rows: Vectors, which: str) -> None:
+def test_of_the_ten_nearest_99_in_100_are_found(lists: Nearest, rows: Vectors, which: str) -> None:
     texts = drawn(300, 2) if which == "near" else unit(np.random.default_rng(6).normal(size=(300, DIM)))
     halved = rows.astype(np.float16).astype(np.float32)
-    cosines, places = graph.search(texts, 64)
+    cosines, places = lists.search(texts, 64)
     assert (cosines[:, :10] >= true_ten(halved, texts)[:, -1:] - 1e-3).mean() >= 0.99
     np.testing.assert_allclose(cosines, np.einsum("td,tkd->tk", texts, rows[places]), atol=2e-3)
     assert (np.diff(cosines, axis=1) <= 0).all()
 
 
-def test_cosines_are_those_of_the_rows_as_they_are_kept(graph: Nearest) -> None:
+def test_cosines_are_those_of_the_rows_as_they_are_kept(lists: Nearest) -> None:
     texts = drawn(20, 3)
-    cosines, places = graph.search(texts, 10)
+    cosines, places = lists.search(texts, 10)
     for text, near, at in zip(texts, cosines, places, strict=True):
-        np.testing.assert_allclose(near, graph.vectors(at) @ text, atol=1e-5)
+        np.testing.assert_allclose(near, lists.vectors(at) @ text, atol=1e-5)
 
 
 def test_few_rows_are_all_looked_at() -> None:
@@ -79,7 +79,9 @@ def test_few_rows_are_all_looked_at() -> None:
     np.testing.assert_array_equal(made.vectors(slice(3, 5)), few[3:5])
 
 
-def test_a_graph_that_cannot_find_them_is_not_used(rows: Vectors, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_recall_cannot_be_had_otherwise_all_lists_are_looked_at(
+    rows: Vectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(guards.nearest, "RECALL", 1.1)
     made = Nearest(rows, FAR)
     assert made.exact
@@ -89,23 +91,16 @@ def test_a_graph_that_cannot_find_them_is_not_used(rows: Vectors, monkeypatch: p
 
 
 def test_a_search_goes_as_far_as_recall_asks(rows: Vectors, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guards.nearest, "RECALL", 0.2)
-    least = Nearest(rows, FAR)._ef
+    monkeypatch.setattr(guards.nearest, "RECALL", 0.01)
+    least = Nearest(rows, FAR)._looked_at
     monkeypatch.setattr(guards.nearest, "RECALL", 1.0)
-    assert least == min(guards.nearest._EFS) < Nearest(rows, FAR)._ef
+    assert least == 1 < Nearest(rows, FAR)._looked_at
 
 
-def test_what_no_link_leads_to_is_found_by_looking_at_everything(
-    graph: Nearest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wanted = graph._by_all(FAR[:3], 64)
-
-    class Lost:
-        def search(self, texts: Vectors, count: int, params: object) -> tuple[Vectors, Vectors]:
-            return np.zeros((len(texts), count), np.float32), np.full((len(texts), count), -1)
-
-    monkeypatch.setattr(graph, "_index", Lost())
-    np.testing.assert_allclose(graph.search(FAR[:3], 64)[0], wanted[0], atol=1e-3)
+def test_where_the_nearest_lists_hold_too_few_all_are_looked_at(lists: Nearest, rows: Vectors) -> None:
+    cosines, places = lists.search(FAR[:3], ROWS)
+    assert all(sorted(each) == list(range(ROWS)) for each in places.tolist())
+    np.testing.assert_allclose(cosines[:, :10], true_ten(rows, FAR[:3]), atol=2e-3)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.9], ids=["few", "most"])
@@ -127,7 +122,7 @@ def test_rows_that_were_dropped_are_never_found_and_all_others_are(
 
 
 @pytest.mark.parametrize("count", [400, ROWS])
-def test_a_copy_is_the_same_graph_where_its_bytes_are(rows: Vectors, count: int) -> None:
+def test_a_copy_is_the_same_lists_where_its_bytes_are(rows: Vectors, count: int) -> None:
     made = Nearest(rows[:count], FAR)
     buffers: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps(made, protocol=5, buffer_callback=buffers.append)
@@ -140,11 +135,11 @@ def test_a_copy_is_the_same_graph_where_its_bytes_are(rows: Vectors, count: int)
     assert again.exact == made.exact
     if not made.exact:
         start = np.frombuffer(read_only[0], np.uint8).__array_interface__["data"][0]
-        at = again._halves.__array_interface__["data"][0]
-        assert start < at < start + len(read_only[0])
+        first = int(again._index.invlists.get_codes(0))
+        assert start < first < start + len(read_only[0])
 
 
-def test_building_a_graph_can_be_given_up(rows: Vectors) -> None:
+def test_building_lists_can_be_given_up(rows: Vectors) -> None:
     class Enough(Exception):
         pass
 
