@@ -22,6 +22,7 @@ from typing import Any
 import faiss
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from guards.encoder import Vectors
 
@@ -238,8 +239,10 @@ def _starts_of(index: Any, lists: NDArray[np.uint8]) -> Rows:
 @contextmanager
 def _some_threads() -> Iterator[None]:
     """Let faiss use half of the processors for a while: the others serve."""
-    faiss.omp_set_num_threads(max(1, (os.cpu_count() or 1) // 2))
+    some = max(1, (os.cpu_count() or 1) // 2)
+    faiss.omp_set_num_threads(some)
     try:
-        yield
+        with threadpool_limits(some, user_api="blas"):
+            yield
     finally:
         faiss.omp_set_num_threads(1)

@@ -6,6 +6,7 @@ from typing import Any
 
 import faiss
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from guards.encoder import Vectors
 from guards.scoring import Scores
@@ -13,7 +14,10 @@ from guards.scoring import Scores
 _CROWD = 5
 """Ordinary sentences that are a text's neighbours; chosen with the numbers of `guards.scoring`."""
 
+# Products of matrices are small here, and threads that share a core with others wait for each other: on a
+# busy machine two took 14 times as long as one.
 faiss.omp_set_num_threads(1)
+threadpool_limits(1, user_api="blas")
 
 
 class Space:
