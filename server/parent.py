@@ -122,8 +122,7 @@ class Parent:
     # -- the workers ----------------------------------------------------------------------------------------
 
     async def _seat_all(self) -> bool:
-        for worker in self._workers:
-            await self._seat(worker)
+        await asyncio.gather(*map(self._seat, self._workers))
         return True
 
     async def _seat(self, worker: Worker) -> None:
