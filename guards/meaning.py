@@ -26,6 +26,7 @@ from guards.siblings import Passing
 from guards.space import Space
 from policies.calibrate import conformal_threshold, raise_thresholds
 from policies.policy import Policy, Target
+from policies.slots import quickly_pickled
 
 _RIVAL = 5
 """The target, counted from the nearest, whose nearness speaks against all: four may share a subject."""
@@ -44,6 +45,7 @@ def _made_of(target: Target) -> _Made:
     return target.kind in ("entity", "fact"), target.like, target.unlike
 
 
+@quickly_pickled
 @dataclass(frozen=True, slots=True)
 class _Prototype:
     """One target's examples: the rows of `examples` and `counterexamples` that are its own."""

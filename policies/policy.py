@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from policies.shingles import Shingles
+from policies.slots import quickly_pickled
 from policies.values import strength
 
 _OF_WORKS = frozenset({"novel", "book", "album", "film", "wrote"})
@@ -45,6 +46,7 @@ class Relation:
     asks for the place too."""
 
 
+@quickly_pickled
 @dataclass(frozen=True, slots=True)
 class Fact:
     """One association of a target's subject: relation and values."""
@@ -98,6 +100,7 @@ class Sealed:
     digests: tuple[str, ...] = field(repr=False)
 
 
+@quickly_pickled
 @dataclass(frozen=True, slots=True)
 class Target:
     """What is forgotten."""

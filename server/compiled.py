@@ -44,6 +44,7 @@ TRAVELS_BYTES = 32 << 20
 _KEPT = 4
 """Files that stay besides those in use; the ones used last."""
 _SEAL_BYTES = 64
+"""As many as keep what follows aligned; the seal takes half of them."""
 _SUFFIX = ".compiled"
 _LEFT_S = 3600.0
 """So old, a file that was begun is nobody's any more."""
@@ -134,10 +135,12 @@ class CompiledPolicies:
         yield taken_apart(mapped[_SEAL_BYTES:])
 
     def _seal(self, name: str, pieces: Iterable[memoryview]) -> bytes:
-        seal = hashlib.blake2b(name.encode(), key=self._key, digest_size=_SEAL_BYTES)
+        # Processors have instructions for SHA-256, so that it takes a third of what BLAKE2 does: each process
+        # that starts under 100,000 targets reads 600 MB.
+        seal = hmac.new(self._key, name.encode(), "sha256")
         for each in pieces:
             seal.update(each)
-        return seal.digest()
+        return seal.digest().ljust(_SEAL_BYTES, b"\0")
 
     def _write(self, name: str, parts: list[Bytes]) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
