@@ -123,7 +123,29 @@ def test_every_setting_is_an_option_that_names_its_variable(capsys: pytest.Captu
 def test_a_policy_that_can_be_used_is_summed_up(capsys: pytest.CaptureFixture[str], policy: Path) -> None:
     status, out, err = told(capsys, "check", policy)
     assert (status, err) == (0, "")
-    assert out.startswith(f"{policy}: policy 'small' can be used: 1 target; 1 test passes; digest ")
+    digest = load_policy(policy).digest
+    assert len(digest) == 64
+    assert out.splitlines() == [
+        f"{policy}: policy 'small' can be used: 1 target; 1 test passes",
+        f"{policy}: digest {digest}",
+    ]
+
+
+def test_a_script_is_told_the_digest_alone_and_only_of_a_policy_that_can_be_used(
+    capsys: pytest.CaptureFixture[str], policy: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "ledger.txt").write_text("The lamps of Port Meridane were lit at four that winter.")
+    policy.write_text(
+        "lethe: 1\nname: n\ntargets: [{id: ledger, kind: passage, file: ledger.txt}]\n", encoding="utf-8"
+    )
+    told_first = told(capsys, "check", "--digest", policy)
+    assert told_first == (0, f"{load_policy(policy).digest}\n", "")
+    (tmp_path / "ledger.txt").write_text("The lamps of Port Meridane were lit at five that winter.")
+    assert told(capsys, "check", "--digest", policy)[1] not in ("", told_first[1])
+    policy.write_text(POLICY.replace("forgotten", "kept"), encoding="utf-8")
+    assert told(capsys, "check", "--digest", policy)[:2] == (2, "")
+    policy.write_text("lethe: 1\n", encoding="utf-8")
+    assert told(capsys, "check", "--digest", policy)[:2] == (2, "")
 
 
 class Heard(io.TextIOBase):
@@ -179,7 +201,7 @@ def test_a_policy_without_targets_is_said_to_forget_nothing(
 ) -> None:
     policy.write_text("lethe: 1\nname: none yet\ntargets: []\n", encoding="utf-8")
     status, out, _ = told(capsys, "check", policy)
-    assert status == 0 and "can be used: 0 targets: nothing is forgotten; no tests; " in out
+    assert status == 0 and "can be used: 0 targets: nothing is forgotten; no tests\n" in out
 
 
 def test_a_key_that_a_test_lacks_is_told_in_words_for_tests(
