@@ -8,17 +8,21 @@ processes that share the folder are shown together.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections import Counter as Tally
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from guards.base import SCAN_NAMES, Ruling
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 _SHARED = MULTIPROCESS in os.environ
 """Whether what is counted in this process goes to the shared folder, as prometheus_client decides once."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+OTHER = "other"
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
@@ -53,9 +57,14 @@ class Metrics:
             registry=registry,
         )
         self._findings = Counter(
-            "lethe_findings", "Findings in requests and answers.", ["scan", "part"], registry=registry
+            "lethe_findings", "Findings in requests.", ["scan", "part"], registry=registry
         )
-        self._rulings = Counter("lethe_rulings", "What became of findings.", ["action"], registry=registry)
+        self._rulings = Counter(
+            "lethe_rulings",
+            "What was done about findings in answers and, by cut, in requests.",
+            ["action", "scan"],
+            registry=registry,
+        )
         self._upstream_errors = Counter(
             "lethe_upstream_errors", "Failures of the upstream.", ["kind"], registry=registry
         )
@@ -131,12 +140,14 @@ class Metrics:
             first_byte.observe(first_byte_s)
 
     def found(self, scan: str, part: str, count: int = 1) -> None:
-        """Count findings of a scan."""
+        """Count findings of a scan in a request."""
         self._findings.labels(scan, part).inc(count)
 
-    def ruled(self, action: str) -> None:
-        """Count a ruling."""
-        self._rulings.labels(action).inc()
+    def ruled(self, rulings: Iterable[Ruling]) -> None:
+        """Count the rulings of an exchange that ended, by action and scan."""
+        for (action, scan), count in Tally((each.action, each.scan) for each in rulings).items():
+            # A scan that is in no list has no name of its own here: labels are closed.
+            self._rulings.labels(action, scan if scan in SCAN_NAMES else OTHER).inc(count)
 
     def upstream_failed(self, kind: str) -> None:
         """Count a failure of the upstream; `kind` is the code of the error that it became."""

@@ -398,8 +398,7 @@ class Run:
         exchange, gateway = self.exchange, self._gateway
         metrics = gateway.metrics
         assert exchange.ending is not None
-        for ruling in exchange.rulings:
-            metrics.ruled(ruling.action)
+        metrics.ruled(exchange.rulings)
         metrics.ended(
             exchange.ending,
             streaming=exchange.question.streaming,
