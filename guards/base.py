@@ -244,11 +244,16 @@ class Release:
     text: str
 
 
+Action = Literal["mark", "drop sentence", "answer", "cut"]
+"""What was done: spans replaced by marks, a sentence or call left out, the whole answered in the style's own
+words, or a phrase cut out of the request."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ruling:
     """What became of one span, for the audit and for people: never the text itself."""
 
-    action: Literal["mark", "drop sentence", "answer", "stop", "cut"]
+    action: Action
     target: int
     scan: str
     choice: int

@@ -25,12 +25,34 @@ cause quotes either.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import orjson
 
 MAX_RETRY_S = 3600
 """Longest wait, in seconds, that is passed on from an upstream."""
+
+
+Code = Literal[
+    "internal_error",
+    "invalid_request",
+    "unsupported_parameter",
+    "invalid_api_key",
+    "not_found",
+    "model_not_found",
+    "method_not_allowed",
+    "request_too_large",
+    "unsupported_media_type",
+    "overloaded",
+    "rate_limit_exceeded",
+    "service_unavailable",
+    "upstream_unreachable",
+    "upstream_timeout",
+    "upstream_error",
+    "context_length_exceeded",
+    "foreign",
+]
+"""What an error is called, in answers, metrics and the audit."""
 
 
 class GatewayError(Exception):
@@ -43,7 +65,7 @@ class GatewayError(Exception):
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
-    code: ClassVar[str | None] = "internal_error"
+    code: ClassVar[Code] = "internal_error"
     sentence: ClassVar[str] = "The server had an error while processing your request."
 
     def __init__(
@@ -72,7 +94,7 @@ class RequestRejected(GatewayError):
 
     status = 400
     type = "invalid_request_error"
-    code = "invalid_request"
+    code: ClassVar[Code] = "invalid_request"
     sentence = "The request is invalid."
 
 
@@ -97,7 +119,7 @@ class NotFound(GatewayError):
 
     status = 404
     type = "invalid_request_error"
-    code = "not_found"
+    code: ClassVar[Code] = "not_found"
     sentence = "There is nothing at this address."
 
 
@@ -139,7 +161,7 @@ class Overloaded(GatewayError):
     """More is asked at once than this process takes on."""
 
     status = 503
-    code = "overloaded"
+    code: ClassVar[Code] = "overloaded"
     sentence = "The server is overloaded. Try again shortly."
 
     def __init__(
@@ -185,7 +207,7 @@ class UpstreamFailed(GatewayError):
     """The model server answered, and the answer is an error or no answer of this protocol."""
 
     status = 502
-    code = "upstream_error"
+    code: ClassVar[Code] = "upstream_error"
     sentence = "The model server failed."
 
 
@@ -194,7 +216,7 @@ class UpstreamRejected(UpstreamFailed):
 
     status = 400
     type = "invalid_request_error"
-    code = "invalid_request"
+    code: ClassVar[Code] = "invalid_request"
     sentence = "The model server did not accept the request."
 
 

@@ -66,7 +66,10 @@ class Metrics:
             registry=registry,
         )
         self._upstream_errors = Counter(
-            "lethe_upstream_errors", "Failures of the upstream.", ["kind"], registry=registry
+            "lethe_upstream_errors",
+            "Exchanges that failed because of the upstream.",
+            ["kind"],
+            registry=registry,
         )
         self._refused = Counter(
             "lethe_requests_refused", "Requests answered with an error.", ["status"], registry=registry
@@ -86,7 +89,7 @@ class Metrics:
         )
         self._policy = Gauge(
             "lethe_policy",
-            "1 for the policy that is in force.",
+            "1 for the policy that is in force, 0 for those that were.",
             ["digest"],
             multiprocess_mode="livemax",
             registry=registry,
@@ -110,7 +113,7 @@ class Metrics:
         )
         self._high = Counter(
             "lethe_meaning_high",
-            "Those of them that score above what a share of the calibration sentences exceeds.",
+            "Those of them that score above what the expected share of the calibration sentences exceeds.",
             ["expected"],
             registry=registry,
         )
