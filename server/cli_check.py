@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,16 @@ from server.cli_options import ENCODER, FILE, STATE, compiling, progress, usable
 from server.wording import counted, forgetting
 
 if TYPE_CHECKING:
+    from guards.everyday import Everyday
     from policies.policy import Policy
+
+_WARNED = 20
+"""Targets that are warned of one by one."""
+_DONE = {
+    "trigger": "its phrases are cut out of",
+    "pattern": "it matches in",
+    "passage": "its words stand in",
+}
 
 
 @click.command()
@@ -30,7 +39,8 @@ if TYPE_CHECKING:
 def check(file: Path, no_meaning: bool, digest_alone: bool, state: Path | None, encoder: str | None) -> None:
     """Say whether a policy file can be used and passes its own tests, or what is wrong, a line each.
 
-    Leaves with status 0 only where it can be used.
+    Leaves with status 0 only where it can be used. Warns, on stderr, of names and phrases that are everyday
+    words.
     """
     with progress() as tell:
         tell("reading the policy")
@@ -50,6 +60,20 @@ def check(file: Path, no_meaning: bool, digest_alone: bool, state: Path | None, 
     click.echo(f"{file}: digest {policy.digest}")
 
 
+def _warnings(policy: Policy, found: Sequence[Everyday]) -> Iterator[str]:
+    """Yield what to say of targets that ordinary text is full of: their ids, and no word of theirs."""
+    for each in sorted(found, key=lambda each: -each.sentences)[:_WARNED]:
+        target = policy.targets[each.target]
+        if each.what == "word":
+            what = "phrases" if target.kind == "trigger" else "names"
+            yield f"target '{target.id}': one of its {what} is an everyday word, found wherever that is meant"
+            continue
+        done = _DONE.get(target.kind, "its names stand in")
+        yield f"target '{target.id}': {done} {each.sentences:,} of {each.of:,} ordinary sentences"
+    if len(found) > _WARNED:
+        yield f"and {counted(len(found) - _WARNED, 'more target')}"
+
+
 def _pass_its_tests(
     policy: Policy, file: Path, state: Path | None, encoder: str | None, tell: Callable[[str], None]
 ) -> None:
@@ -66,6 +90,9 @@ def _pass_its_tests(
     try:
         tell(f"asking its {counted(len(policy.tests), 'test')}")
         failed = failed_tests(guard, file)
+        tell("looking for names and phrases that are everyday words")
+        for warning in _warnings(policy, list(guard.everyday())):
+            click.echo(f"{file}: warning: {warning}", err=True)
     finally:
         guard.close()
     for line in lines(failed):

@@ -87,6 +87,12 @@ class Metrics:
         self._audit_failures = Counter(
             "lethe_audit_failures", "Endings that could not be written at once.", registry=registry
         )
+        self._of_policy(registry)
+        self._in_force: str | None = None
+        self._file: CollectorRegistry | None = None
+        self._labelled: dict[tuple[str, bool], tuple[Counter, Histogram, Histogram]] = {}
+
+    def _of_policy(self, registry: CollectorRegistry) -> None:
         self._policy = Gauge(
             "lethe_policy",
             "1 for the policy that is in force, 0 for those that were.",
@@ -97,9 +103,6 @@ class Metrics:
         self._targets = Gauge(
             "lethe_policy_targets", "Targets in force.", multiprocess_mode="livemax", registry=registry
         )
-        self._in_force: str | None = None
-        self._file: CollectorRegistry | None = None
-        self._labelled: dict[tuple[str, bool], tuple[Counter, Histogram, Histogram]] = {}
 
     def _by_meaning(self, registry: CollectorRegistry) -> None:
         self._encoder_texts = Gauge(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from guards.registry import Guard
 from policies.loader import load_policy
 from policies.policy import Policy
 from server import cli_options
@@ -146,6 +147,45 @@ def test_a_script_is_told_the_digest_alone_and_only_of_a_policy_that_can_be_used
     assert told(capsys, "check", "--digest", policy)[:2] == (2, "")
     policy.write_text("lethe: 1\n", encoding="utf-8")
     assert told(capsys, "check", "--digest", policy)[:2] == (2, "")
+
+
+EVERYDAY = """
+lethe: 1
+name: small
+targets:
+  - {id: month, kind: entity, names: [May, The]}
+  - {id: city, kind: entity, names: [Paris]}
+  - {id: cut, kind: trigger, phrases: [of the]}
+  - {id: letters, kind: pattern, regex: '[a-z]{3}'}
+  - {id: odalys, kind: entity, names: [Odalys Vennaker, May Vennaker]}
+  - {id: ferry, kind: trigger, phrases: [tidal ferry nine]}
+"""
+
+
+def test_targets_that_are_everyday_words_are_warned_of_by_their_ids_alone(
+    capsys: pytest.CaptureFixture[str], policy: Path
+) -> None:
+    policy.write_text(EVERYDAY, encoding="utf-8")
+    status, out, err = told(capsys, "check", policy)
+    assert status == 0 and "can be used: 6 targets" in out
+    of = r" \d[\d,]* of 1,\d{3} ordinary sentences"
+    warned = dict(
+        re.findall(r"^policy: warning: target '(\w+)': (.+)$", err.replace(str(policy), "policy"), re.M)
+    )
+    assert warned.keys() == {"month", "city", "cut", "letters"}
+    assert re.fullmatch("its names stand in" + of, warned["month"])
+    assert re.fullmatch("its phrases are cut out of" + of, warned["cut"])
+    assert re.fullmatch("it matches in" + of, warned["letters"])
+    assert warned["city"] == "one of its names is an everyday word, found wherever that is meant"
+    assert not re.search("May|The|Paris|of the", err)
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "policies/examples").glob("*.yaml")), ids=lambda file: file.stem
+)
+def test_no_example_is_warned_of(file: Path) -> None:
+    with_examples = frozenset(target.id for target in load_policy(file).targets if target.like)
+    assert list(Guard(load_policy(file), None, pending=with_examples).everyday()) == []
 
 
 class Heard(io.TextIOBase):
