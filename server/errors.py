@@ -14,6 +14,7 @@
     ├── UpstreamUnreachable   502
     ├── UpstreamTimeout       504
     └── UpstreamFailed        502   it answered, and the answer is of no use
+        ├── UpstreamRefusesKey 502  of Lethe's key, which is no client's business
         ├── UpstreamRejected  400   it did not like the request
         │   └── ContextTooLong 400
         └── UpstreamBusy      429   carries retry_after
@@ -75,6 +76,11 @@ class GatewayError(Exception):
         self.message = message or self.sentence
         self.param = param
         self.retry_after = retry_after
+
+    @property
+    def kind(self) -> str:
+        """What the operator's metrics call it: the code, or what a client need not know."""
+        return self.code
 
     def as_object(self) -> dict[str, dict[str, str | None]]:
         """Return the OpenAI error object, `{"error": {message, type, param, code}}`."""
@@ -211,6 +217,12 @@ class UpstreamFailed(GatewayError):
     sentence = "The model server failed."
 
 
+class UpstreamRefusesKey(UpstreamFailed):
+    """The model server does not take Lethe's own key; a client reads what it reads of any failure."""
+
+    kind = "upstream_key_refused"
+
+
 class UpstreamRejected(UpstreamFailed):
     """The model server does not take this request."""
 
@@ -240,6 +252,10 @@ class UpstreamBusy(UpstreamFailed):
 _LENGTH_MARKS = (b"context_length_exceeded", b"maximum context length", b"max_model_len")
 
 
+KEY_REFUSED = (401, 403)
+"""What an upstream says to a key that it does not take."""
+
+
 def upstream_error(status: int, body: bytes = b"", retry_after: str | None = None) -> GatewayError:
     """Return the error that a client gets for an upstream's HTTP status; nothing of its body passes.
 
@@ -249,6 +265,8 @@ def upstream_error(status: int, body: bytes = b"", retry_after: str | None = Non
     if status in (400, 413, 422):
         too_long = status == 413 or any(mark in body for mark in _LENGTH_MARKS)
         return ContextTooLong() if too_long else UpstreamRejected()
+    if status in KEY_REFUSED:
+        return UpstreamRefusesKey()
     if status == 404:
         return ModelNotFound()
     if status == 429:

@@ -156,7 +156,7 @@ class Metrics:
             self._rulings.labels(action, scan if scan in SCAN_NAMES else OTHER).inc(count)
 
     def upstream_failed(self, kind: str) -> None:
-        """Count a failure of the upstream; `kind` is the code of the error that it became."""
+        """Count a failure of the upstream; `kind` is that of the error that it became."""
         self._upstream_errors.labels(kind).inc()
 
     def refused(self, status: int) -> None:

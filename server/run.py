@@ -363,7 +363,7 @@ class Run:
         if self.stopping.told:
             error = GuardUnavailable()
         if isinstance(error, UpstreamFailed | UpstreamUnreachable | UpstreamTimeout):
-            gateway.metrics.upstream_failed(error.code)
+            gateway.metrics.upstream_failed(error.kind)
         exchange.ending, exchange.reason = ending_of(error, exchange, self._changed())
         if self._releaser is not None:
             exchange.rulings += self._releaser.rulings

@@ -34,7 +34,8 @@ def every(kind: type[GatewayError]) -> set[type[GatewayError]]:
     return {each for each in below | {kind} if not each.__module__.startswith("server.demo")}
 
 
-KINDS = {each.code for kind in FAILURES for each in every(kind)}
+KINDS = {each().kind for kind in FAILURES for each in every(kind)}
+CODES = {each.code for kind in FAILURES for each in every(kind)}
 LABELS = {
     "streaming": {"true", "false"},
     "scan": {*SCAN_NAMES, OTHER},
@@ -46,7 +47,7 @@ LABELS = {
 }
 WORDS = {
     "ending": set(Ending),
-    "reason": {*get_args(Reason), *KINDS, ModelNotFound.code} - {""},
+    "reason": {*get_args(Reason), *CODES, ModelNotFound.code} - {""},
     "stance": set(Stance),
     "plan": set(get_args(What)),
     "action": set(get_args(Action)),
