@@ -61,6 +61,11 @@ def test_make_forgetting_speaks_before_it_measures() -> None:
     assert commands[-1].strip().endswith("-m evals.forgetting") and "echo" in commands[-2]
 
 
+def test_make_demo_hands_a_port_on() -> None:
+    assert dry("-o", "install", "demo")[-1].endswith("/lethe demo")
+    assert dry("-o", "install", "demo", "PORT=8081")[-1].endswith("/lethe demo --port 8081")
+
+
 # --- the image --------------------------------------------------------------------------------------------
 
 
