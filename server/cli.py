@@ -353,13 +353,18 @@ _FORMS = {
     "int_parsing": "must be a whole number",
     "float_parsing": "must be a number",
     "bool_parsing": "must be true or false",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
+    "greater_than": "must be more than {gt:g}",
 }
 
 
 def _problems(error: ValidationError) -> Iterator[str]:
     for problem in error.errors(include_url=False, include_input=False):
         where = flag(str(problem["loc"][0])) if problem["loc"] else ""
-        message = _FORMS.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] in _FORMS:
+            message = _FORMS[problem["type"]].format(**problem.get("ctx", {}))
         if problem["type"] == "missing":
             message = f"is needed (or the environment variable LETHE_{str(problem['loc'][0]).upper()})"
         yield f"{where}: {message}" if where else message

@@ -18,7 +18,7 @@ from server.settings import state_folder
 from server.wording import counted
 
 _STANCES = {
-    Stance.CLEAR: "nothing is armed: the answer leaks only what it completes by itself",
+    Stance.CLEAR: "the question is about no target: what completes a target by itself does not leave",
     Stance.WATCHED: "subjects are in play: a value of theirs in the answer is withheld",
     Stance.REVERSED: "value and relation are given: the name must not come",
     Stance.ARMED: "the question is about a target: nothing of the upstream's answer leaves",

@@ -288,7 +288,7 @@ def test_a_policy_that_is_not_there_is_a_line(capsys: pytest.CaptureFixture[str]
 
 def test_what_a_prompt_arms_is_explained(capsys: pytest.CaptureFixture[str], policy: Path) -> None:
     status, out, _ = told(capsys, "explain", policy, "Who is Odalys Vennaker?")
-    assert status == 0 and "odalys" in out and "literal" in out and "steer" in out
+    assert status == 0 and "odalys" in out and "literal" in out and "behind a notice" in out
 
 
 def test_the_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -437,6 +437,18 @@ def test_what_a_pattern_would_do_in_an_answer_is_explained(
         (["serve", "--policy", "p", "--upstream", "demo", "--port", "many"], "--port: "),
         (["serve", "--policy", "p", "--upstream", "demo", "--host", "0.0.0.0"], "--api-key-env"),
         (["serve", "--policy", "p", "--upstream", "demo", "--api-key-env", "NO_KEY_HERE"], "NO_KEY_HERE"),
+        (
+            ["serve", "--policy", "p", "--upstream", "demo", "--workers", "0"],
+            "--workers: must be 1 or more\n",
+        ),
+        (
+            ["serve", "--policy", "p", "--upstream", "demo", "--port", "65536"],
+            "--port: must be 65535 or less\n",
+        ),
+        (
+            ["serve", "--policy", "p", "--upstream", "demo", "--idle-s", "0"],
+            "--idle-s: must be more than 0\n",
+        ),
         (["serve", "--colour", "red"], "--colour"),
         (["check"], "FILE"),
         (["nothing"], "nothing"),
@@ -448,6 +460,9 @@ def test_what_a_pattern_would_do_in_an_answer_is_explained(
         "no number",
         "open to all",
         "no key",
+        "too few",
+        "too many",
+        "too short",
         "no option",
         "no file",
         "no command",
