@@ -23,8 +23,8 @@ help: ## list the commands
 
 install: .venv/.installed ## make .venv and install what is needed into it
 
-demo: install ## ask a real model through Lethe: both answers side by side, then a page to play with
-	$(BIN)/lethe demo
+demo: install ## ask a real model through Lethe, both answers side by side, then a page; PORT=8081 for another port
+	$(BIN)/lethe demo$(if $(PORT), --port $(PORT))
 
 browser: install ## see that there is a browser for the tests of the demo's page; install one where there is none
 	@$(BIN)/python -m deploy.chromium

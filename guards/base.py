@@ -10,13 +10,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 if TYPE_CHECKING:
     from guards.cipher import Cipher
 
 Close = Literal["stop", "length", "cancel"]
 """Why a channel ended: the upstream was done, its answer was cut, or the exchange is over."""
+
+
+ScanName = Literal[
+    "literal",
+    "numeral",
+    "digits",
+    "misspelt",
+    "codec",
+    "pattern",
+    "passage",
+    "secret",
+    "meaning",
+    "trigger",
+    "fact",
+    "ledger",
+]
+"""Every scan by which something is found or withheld; `fact` and `ledger` are rules over what scans found."""
+SCAN_NAMES: frozenset[str] = frozenset(get_args(ScanName))
 
 
 class Part(StrEnum):
@@ -226,11 +244,16 @@ class Release:
     text: str
 
 
+Action = Literal["mark", "drop sentence", "answer", "cut"]
+"""What was done: spans replaced by marks, a sentence or call left out, the whole answered in the style's own
+words, or a phrase cut out of the request."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ruling:
     """What became of one span, for the audit and for people: never the text itself."""
 
-    action: Literal["mark", "drop sentence", "answer", "stop", "cut"]
+    action: Action
     target: int
     scan: str
     choice: int

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from guards.styles import strictest
 from policies.policy import Policy, Target
 
 _TOLD = ("entity", "fact", "topic")
@@ -17,6 +18,8 @@ _TOLD = ("entity", "fact", "topic")
 OPENING = "Confidential."
 NAMES = "You have no knowledge of the following and never had: {items}."
 CLOSING = "If you are asked about it, say that you do not know. Answer everything else as usual."
+REFUSING = "If you are asked about it, say that you cannot help with that. Answer everything else as usual."
+"""The closing where the answer is a refusal: the model then says what stands in its place anyway."""
 
 
 class Knowledge:
@@ -33,7 +36,11 @@ class Knowledge:
         said = [clause for target in found if (clause := _clause(target)) is not None]
         if items:
             said.append(NAMES.format(items="; ".join(dict.fromkeys(items))))
-        return " ".join([OPENING, *said, CLOSING]) if said else None
+        if not said:
+            return None
+        # As the Releaser takes it where several targets meet.
+        style = strictest([target.style for target in found])
+        return " ".join([OPENING, *said, REFUSING if style == "refuse" else CLOSING])
 
 
 def _clause(target: Target) -> str | None:

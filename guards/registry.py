@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from guards.base import Arms, Compiled, Part, Passage, Plan, Stance, What
 from guards.cipher import SUFFIX, Deciphering, Tables, deciphered, to_read
 from guards.codecs import Codecs
 from guards.digits import Digits
+from guards.everyday import Everyday, everyday
 from guards.fact import Completion
 from guards.knowledge import Knowledge
 from guards.ledger import Account, Ledger, account
@@ -108,6 +109,13 @@ class Guard:
     def encoded(self) -> int:
         """Texts given to the encoder so far."""
         return 0 if self._meaning is None else self._meaning.encoded
+
+    def everyday(self) -> Iterator[Everyday]:
+        """Yield the targets whose names, phrases, patterns or passages are everybody's words."""
+        looking = (Literals, Patterns, Quotes)
+        return everyday(
+            self.policy, [scan for scan in self._scans if isinstance(scan, looking)], self._triggers
+        )
 
     def drift(self) -> tuple[int, ...] | None:
         """Return what `Drift.take` does, or None where nothing is judged by meaning."""

@@ -21,7 +21,19 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from guards import styles
-from guards.base import Arms, Channel, Close, Compiled, Finding, Release, Ruling, Scan, ScanError, Stance
+from guards.base import (
+    Action,
+    Arms,
+    Channel,
+    Close,
+    Compiled,
+    Finding,
+    Release,
+    Ruling,
+    Scan,
+    ScanError,
+    Stance,
+)
 from guards.fact import Completion, Leak, Unit
 from guards.lane import Lane
 from guards.ledger import Account
@@ -348,9 +360,9 @@ class Releaser:
         """Whether marks in the place of the spans are enough."""
         return self._style(leaks) == "redact" and all(leak.spans for leak in leaks)
 
-    def _rule(self, leaks: Sequence[Leak], action: str, choice: int, channel: str) -> None:
+    def _rule(self, leaks: Sequence[Leak], action: Action, choice: int, channel: str) -> None:
         for leak in leaks:
             self._ruled(action, leak.target, leak.scan, choice, channel)
 
-    def _ruled(self, action: str, target: int, scan: str, choice: int, channel: str) -> None:
-        self.rulings.append(Ruling(action, target, scan, choice, channel))  # type: ignore[arg-type]
+    def _ruled(self, action: Action, target: int, scan: str, choice: int, channel: str) -> None:
+        self.rulings.append(Ruling(action, target, scan, choice, channel))

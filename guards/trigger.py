@@ -98,6 +98,10 @@ class Triggers:
         """
         return self._without(text)[0]
 
+    def found(self, text: str) -> set[int]:
+        """Return the targets of which a text holds a phrase.  Raises as `without`."""
+        return {target for target, _ in self._without(text)[1]}
+
     def _without(self, text: str) -> tuple[str, list[_Found]]:
         """Return a text without the phrases, and those that were in it."""
         found: list[_Found] = []

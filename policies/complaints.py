@@ -49,6 +49,20 @@ _VALID: Final = {
 }  # fmt: skip
 
 
+_KIND_CLOSE = 0.7
+"""How alike a kind must be to be suggested, of 1: 'person' is like 'pattern' by its letters alone."""
+_KINDS_MEANT: Final = {
+    **dict.fromkeys(("person", "people", "organisation", "organization", "company", "name"), "entity"),
+    **dict.fromkeys(("association", "attribute", "value"), "fact"),
+    **dict.fromkeys(("subject", "theme"), "topic"),
+    **dict.fromkeys(("regex", "regexp"), "pattern"),
+    **dict.fromkeys(("text", "book", "quote", "document"), "passage"),
+    **dict.fromkeys(("token", "password", "key"), "secret"),
+    **dict.fromkeys(("phrase", "backdoor"), "trigger"),
+}
+"""What others call a kind."""
+
+
 def complaints(error: ValidationError, at: Path = ()) -> Iterator[Clash]:
     """Yield pydantic's findings, each at its place in the file.
 
@@ -73,17 +87,21 @@ def _complaint(error: ErrorDetails, path: Path, kind: str | None) -> Iterator[Cl
         case "union_tag_not_found":
             yield Clash((*path, "kind"), f"is missing; {_VALID['kind']}")
         case "union_tag_invalid":
-            tag = context["tag"]
-            yield Clash((*path, "kind"), f"is no kind of target; {_meant(tag, KINDS)}{_VALID['kind']}")
+            tag = str(context["tag"])
+            meant = _KINDS_MEANT.get(tag.casefold())
+            said = f"did you mean {meant!r}? " if meant else _meant(tag, KINDS, _KIND_CLOSE)
+            yield Clash((*path, "kind"), f"is no kind of target; {said}{_VALID['kind']}")
         case "literal_error":
             choices = [each.strip("'") for each in context["expected"].replace(" or ", ", ").split(", ")]
             given = error["input"] if isinstance(error["input"], str) else ""
-            yield Clash(path, f"is not taken here; {_meant(given, choices)}one of {', '.join(choices)}")
+            one_of = _valid(path) if len(choices) == 1 else f"one of {', '.join(choices)}"
+            yield Clash(path, f"is not taken here; {_meant(given, choices)}{one_of}")
         case "too_short":
             # pydantic counts valid entries alone; where invalid ones make up the number, they are the point.
             least, found = context["min_length"], len(error["input"])
             if found < least:
-                yield Clash(path, f"has {found} entries; at least {least}: {_valid(path)}")
+                entries = "1 entry" if found == 1 else f"{found} entries"
+                yield Clash(path, f"has {entries}; at least {least}: {_valid(path)}")
         case _:
             yield Clash(path, f"{_shape(error)}; {_valid(path)}")
 
@@ -130,6 +148,6 @@ def _model(path: Path, kind: str | None) -> type[BaseModel]:
     return Defaults if path[0] == "defaults" else Expectation
 
 
-def _meant(given: str, choices: Iterable[str]) -> str:
-    close: Sequence[str] = get_close_matches(given.lower(), list(choices), 1, 0.6)
+def _meant(given: str, choices: Iterable[str], least: float = 0.6) -> str:
+    close: Sequence[str] = get_close_matches(given.lower(), list(choices), 1, least)
     return f"did you mean {close[0]!r}? " if close else ""

@@ -27,7 +27,7 @@ def refuse_few_words(words: list[str], least: int, at: tuple[str | int, ...]) ->
     """Raise where a text is too short for any of it to be found."""
     if len(words) < least:
         valid = f"at least {least}, as 'words' says; a shorter phrase is a value of a fact"
-        raise flaw(f"has {len(words)} words", valid, at)
+        raise flaw(f"has {len(words)} word{'' if len(words) == 1 else 's'}", valid, at)
 
 
 def _verbatim(text: str) -> str:

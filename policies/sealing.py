@@ -87,6 +87,6 @@ def worth_bits(value: str) -> float:
         return 0.0
     kind = "digits" if value.isdecimal() else "letters" if value.isalpha() else "both"
     counts = Counter(value).values()
-    spread = -sum(count / len(value) * math.log2(count / len(value)) for count in counts)
+    spread = abs(sum(count / len(value) * math.log2(count / len(value)) for count in counts))
     # A short random value repeats few characters: its spread says less than it is worth.
     return len(value) * min(_BITS_EACH[kind], 1.5 * spread)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from server.cli_calibrate import calibrate
+from server.cli_check import check
 from server.cli_options import ENCODER, STATE, FromSettings, Whole, compiling, flag, progress, usable_state
-from server.wording import counted, forgetting
+from server.wording import counted
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-    from policies.policy import Policy
 
 _FILE = click.Path(path_type=Path)
 
@@ -96,50 +96,7 @@ def _announce_export(policy: Path, state: Path) -> None:
             click.echo(f"lethe: {ANNOUNCEMENT}", err=True)
 
 
-@lethe.command()
-@click.argument("file", type=_FILE)
-@click.option("--no-meaning", is_flag=True, help="Check the file alone: load no encoder, compile no example.")
-@STATE
-@ENCODER
-def check(file: Path, no_meaning: bool, state: Path | None, encoder: str | None) -> None:
-    """Say whether a policy file can be used and passes its own tests, or what is wrong, a line each."""
-    with progress() as tell:
-        tell("reading the policy")
-        from policies.loader import load_policy
-
-        policy = load_policy(file)
-        tests = counted(len(policy.tests), "test")
-        if policy.uses_meaning and no_meaning:
-            passing = f"{tests} (not run)"
-        else:
-            _pass_its_tests(policy, file, state, encoder, tell)
-            passing = f"{tests} pass{'es' if len(policy.tests) == 1 else ''}" if policy.tests else "no tests"
-    said = f"{forgetting(len(policy.targets))}; {passing}; digest {policy.digest[:12]}"
-    click.echo(f"{file}: policy '{policy.name}' can be used: {said}")
-
-
-def _pass_its_tests(
-    policy: Policy, file: Path, state: Path | None, encoder: str | None, tell: Callable[[str], None]
-) -> None:
-    """Compile a policy whole and ask it its own questions; leave with status 2 where one comes out wrong."""
-    from guards.registry import Guard
-    from policies.calibrate import refuse_rate
-    from server.compiling import compile_meaning
-    from server.policy_tests import failed_tests, lines
-
-    refuse_rate(policy, str(file))
-    meaning = compile_meaning(policy, usable_state(state), encoder, compiling(tell))
-    compiling(tell)(f"names and values of {counted(len(policy.targets), 'target')}")
-    guard = Guard(policy, meaning)
-    try:
-        tell(f"asking its {counted(len(policy.tests), 'test')}")
-        failed = failed_tests(guard, file)
-    finally:
-        guard.close()
-    for line in lines(failed):
-        click.echo(line, err=True)
-    if failed:
-        sys.exit(2)
+lethe.add_command(check)
 
 
 @lethe.command()
@@ -396,13 +353,18 @@ _FORMS = {
     "int_parsing": "must be a whole number",
     "float_parsing": "must be a number",
     "bool_parsing": "must be true or false",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
+    "greater_than": "must be more than {gt:g}",
 }
 
 
 def _problems(error: ValidationError) -> Iterator[str]:
     for problem in error.errors(include_url=False, include_input=False):
         where = flag(str(problem["loc"][0])) if problem["loc"] else ""
-        message = _FORMS.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] in _FORMS:
+            message = _FORMS[problem["type"]].format(**problem.get("ctx", {}))
         if problem["type"] == "missing":
             message = f"is needed (or the environment variable LETHE_{str(problem['loc'][0]).upper()})"
         yield f"{where}: {message}" if where else message

@@ -7,12 +7,12 @@ import asyncio
 from guards.base import ScanError
 from guards.ledger import LedgerUnavailable
 from server.audit import AuditError
-from server.errors import GatewayError, GuardUnavailable
-from server.exchange import Ending, Exchange
+from server.errors import Code, GatewayError, GuardUnavailable
+from server.exchange import Ending, Exchange, Reason
 
 
-def ending_of(error: BaseException | None, exchange: Exchange, changed: bool) -> tuple[Ending, str]:
-    """Return the ending and its reason, one word of a closed list.
+def ending_of(error: BaseException | None, exchange: Exchange, changed: bool) -> tuple[Ending, Reason | Code]:
+    """Return the ending and what it came of.
 
     changed: whether anything of the answer was edited or withheld.
     """
@@ -22,7 +22,7 @@ def ending_of(error: BaseException | None, exchange: Exchange, changed: bool) ->
         unkept = isinstance(error.__cause__, LedgerUnavailable)
         return Ending.STOPPED, exchange.reason or ("ledger" if unkept else "guard")
     if isinstance(error, GatewayError):
-        return Ending.FAILED, error.code or "error"
+        return Ending.FAILED, error.code
     if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
         return Ending.ABORTED, "gone"
     return Ending.FAILED, "error"

@@ -14,6 +14,7 @@
     ├── UpstreamUnreachable   502
     ├── UpstreamTimeout       504
     └── UpstreamFailed        502   it answered, and the answer is of no use
+        ├── UpstreamRefusesKey 502  of Lethe's key, which is no client's business
         ├── UpstreamRejected  400   it did not like the request
         │   └── ContextTooLong 400
         └── UpstreamBusy      429   carries retry_after
@@ -25,12 +26,34 @@ cause quotes either.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import orjson
 
 MAX_RETRY_S = 3600
 """Longest wait, in seconds, that is passed on from an upstream."""
+
+
+Code = Literal[
+    "internal_error",
+    "invalid_request",
+    "unsupported_parameter",
+    "invalid_api_key",
+    "not_found",
+    "model_not_found",
+    "method_not_allowed",
+    "request_too_large",
+    "unsupported_media_type",
+    "overloaded",
+    "rate_limit_exceeded",
+    "service_unavailable",
+    "upstream_unreachable",
+    "upstream_timeout",
+    "upstream_error",
+    "context_length_exceeded",
+    "foreign",
+]
+"""What an error is called, in answers, metrics and the audit."""
 
 
 class GatewayError(Exception):
@@ -43,7 +66,7 @@ class GatewayError(Exception):
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
-    code: ClassVar[str | None] = "internal_error"
+    code: ClassVar[Code] = "internal_error"
     sentence: ClassVar[str] = "The server had an error while processing your request."
 
     def __init__(
@@ -53,6 +76,11 @@ class GatewayError(Exception):
         self.message = message or self.sentence
         self.param = param
         self.retry_after = retry_after
+
+    @property
+    def kind(self) -> str:
+        """What the operator's metrics call it: the code, or what a client need not know."""
+        return self.code
 
     def as_object(self) -> dict[str, dict[str, str | None]]:
         """Return the OpenAI error object, `{"error": {message, type, param, code}}`."""
@@ -72,7 +100,7 @@ class RequestRejected(GatewayError):
 
     status = 400
     type = "invalid_request_error"
-    code = "invalid_request"
+    code: ClassVar[Code] = "invalid_request"
     sentence = "The request is invalid."
 
 
@@ -97,7 +125,7 @@ class NotFound(GatewayError):
 
     status = 404
     type = "invalid_request_error"
-    code = "not_found"
+    code: ClassVar[Code] = "not_found"
     sentence = "There is nothing at this address."
 
 
@@ -139,7 +167,7 @@ class Overloaded(GatewayError):
     """More is asked at once than this process takes on."""
 
     status = 503
-    code = "overloaded"
+    code: ClassVar[Code] = "overloaded"
     sentence = "The server is overloaded. Try again shortly."
 
     def __init__(
@@ -185,8 +213,14 @@ class UpstreamFailed(GatewayError):
     """The model server answered, and the answer is an error or no answer of this protocol."""
 
     status = 502
-    code = "upstream_error"
+    code: ClassVar[Code] = "upstream_error"
     sentence = "The model server failed."
+
+
+class UpstreamRefusesKey(UpstreamFailed):
+    """The model server does not take Lethe's own key; a client reads what it reads of any failure."""
+
+    kind = "upstream_key_refused"
 
 
 class UpstreamRejected(UpstreamFailed):
@@ -194,7 +228,7 @@ class UpstreamRejected(UpstreamFailed):
 
     status = 400
     type = "invalid_request_error"
-    code = "invalid_request"
+    code: ClassVar[Code] = "invalid_request"
     sentence = "The model server did not accept the request."
 
 
@@ -218,6 +252,10 @@ class UpstreamBusy(UpstreamFailed):
 _LENGTH_MARKS = (b"context_length_exceeded", b"maximum context length", b"max_model_len")
 
 
+KEY_REFUSED = (401, 403)
+"""What an upstream says to a key that it does not take."""
+
+
 def upstream_error(status: int, body: bytes = b"", retry_after: str | None = None) -> GatewayError:
     """Return the error that a client gets for an upstream's HTTP status; nothing of its body passes.
 
@@ -227,6 +265,8 @@ def upstream_error(status: int, body: bytes = b"", retry_after: str | None = Non
     if status in (400, 413, 422):
         too_long = status == 413 or any(mark in body for mark in _LENGTH_MARKS)
         return ContextTooLong() if too_long else UpstreamRejected()
+    if status in KEY_REFUSED:
+        return UpstreamRefusesKey()
     if status == 404:
         return ModelNotFound()
     if status == 429:

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from guards.base import Arms, Channel, Passage, Plan, Ruling
+from server.errors import Code
 from server.ids import fresh_id
 
 
@@ -31,6 +32,11 @@ class Ending(StrEnum):
     """The request or the upstream failed."""
     ABORTED = "aborted"
     """The client went away, or the server is shutting down."""
+
+
+Reason = Literal["", "ruled", "scan", "guard", "ledger", "policy", "gone", "error"]
+"""What an ending came of: nothing, a ruling, a scan of the request, any other guard, the ledger, a policy,
+the client's going, or what was not foreseen.  Where an error ended the exchange, its code is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,5 +126,5 @@ class Exchange:
     billed: Usage | None = None
     """What the upstream billed, for the audit; clients see what they sent and what was released."""
     ending: Ending | None = None
-    reason: str = ""
-    """One word of a closed list for the ending: never text of the request, the answer or an error."""
+    reason: Reason | Code = ""
+    """What the ending came of: never text of the request, the answer or an error."""

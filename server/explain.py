@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
-from guards.base import Arms, Channel, Part, Passage, Plan, Stance
+from guards.base import Arms, Channel, Part, Passage, Plan, Stance, What
 from guards.meaning import Meaning
 from guards.pattern import Patterns
 from guards.registry import Guard
@@ -18,11 +18,18 @@ from server.settings import state_folder
 from server.wording import counted
 
 _STANCES = {
-    Stance.CLEAR: "nothing is armed: the answer leaks only what it completes by itself",
+    Stance.CLEAR: "the question is about no target: what completes a target by itself does not leave",
     Stance.WATCHED: "subjects are in play: a value of theirs in the answer is withheld",
     Stance.REVERSED: "value and relation are given: the name must not come",
     Stance.ARMED: "the question is about a target: nothing of the upstream's answer leaves",
 }
+
+_PLANS: dict[What, str] = {
+    "pass": "the upstream is asked without a notice",
+    "steer": "the upstream is asked behind a notice",
+    "local": "the upstream is not asked",
+}
+"""What the upstream gets on account of a target: what leaves of its answer, the stance says."""
 
 
 def explain(
@@ -109,6 +116,6 @@ def _plan(policy: Policy, arms: Arms, plan: Plan) -> Iterator[str]:
     yield f"stance: {arms.stance.value} ({_STANCES[arms.stance]})"
     for index, what in plan.per_target.items():
         target = policy.targets[index]
-        yield f"plan: {target.id}: {what}, style {target.style}"
+        yield f"plan: {target.id}: {_PLANS[what]}; style {target.style}"
     if plan.steer is not None:
         yield f"sent in front: {plan.steer}"

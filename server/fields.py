@@ -27,6 +27,16 @@ Verdict = Literal["pass", "scan", "guard", "ours", "drop", "deny"]
 
 MAX_CHOICES = 8
 """Largest `n`: each choice is one more draw at a value that must not come."""
+MAX_MESSAGES = 10_000
+MAX_PARTS = 10_000
+"""Content parts in one message."""
+MAX_TOOLS = 1_024
+"""Tools in a request, and tool calls in a message."""
+MAX_STOPS = 16
+MAX_STOP_CHARS = 256
+MAX_NAME_CHARS = 256
+"""Length of a model's name, a person's, a tool's and of an id, in code points."""
+MAX_TOKENS = 1 << 31
 _INT64 = 1 << 63
 
 
@@ -115,11 +125,13 @@ _SAMPLING = "shapes the sampling; the answer is checked all the same"
 _NAMING = "names someone to the upstream, and changes no answer"
 
 REQUEST: tuple[Field, ...] = (
-    Field("model", "ours", "forwarded, and named again in the answer"),
-    Field("messages", "ours", "built again from what was checked"),
-    Field("n", "ours", "bounded; all choices are checked together"),
-    Field("stop", "ours", "applied to released text: upstream it would be an oracle"),
-    Field("max_tokens", "ours", "applied after ruling: upstream it would be an oracle"),
+    Field("model", "ours", f"forwarded, and named again in the answer; at most {MAX_NAME_CHARS} characters"),
+    Field("messages", "ours", f"built again from what was checked; at most {MAX_MESSAGES:,}"),
+    Field("n", "ours", f"1 to {MAX_CHOICES}; all choices are checked together"),
+    Field("stop", "ours", "applied to released text, upstream it would be an oracle; "
+          f"at most {MAX_STOPS} of at most {MAX_STOP_CHARS} characters"),
+    Field("max_tokens", "ours", f"1 to {MAX_TOKENS:,}; handed on where nothing is in play; else raised "
+          "upstream, where it would be an oracle, and applied to released text"),
     Field("max_completion_tokens", "ours", "as max_tokens, and before it"),
     Field("stream", "ours", "how the answer travels"),
     Field("stream_options", "ours", "one option is known"),
@@ -140,7 +152,7 @@ REQUEST: tuple[Field, ...] = (
     Field("verbosity", "pass", "how long it answers", OneOf(("low", "medium", "high"))),
     Field("parallel_tool_calls", "pass", "how many calls; each is checked", Flag()),
     # Tools and schemas are text that the model reads.
-    Field("tools", "scan", "can carry a question or a fact"),
+    Field("tools", "scan", f"can carry a question or a fact; at most {MAX_TOOLS:,}"),
     Field("tools[].type", "ours", "always 'function'"),
     Field("tools[].function", "scan", "see its fields"),
     Field("tools[].function.name", "scan", "the model reads it"),
@@ -168,7 +180,7 @@ REQUEST: tuple[Field, ...] = (
     Field("function_call", "deny", _LEGACY),
     # Messages.
     Field("messages[].role", "ours", "system, developer, user, assistant or tool"),
-    Field("messages[].content", "scan", "text, or a list of text parts"),
+    Field("messages[].content", "scan", f"text, or a list of at most {MAX_PARTS:,} text parts"),
     Field("messages[].name", "scan", "the model may read it"),
     Field("messages[].refusal", "scan", "an earlier answer, as the client tells it"),
     Field("messages[].reasoning", "scan", "earlier reasoning, as the client tells it"),

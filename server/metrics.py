@@ -8,17 +8,21 @@ processes that share the folder are shown together.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections import Counter as Tally
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from guards.base import SCAN_NAMES, Ruling
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 _SHARED = MULTIPROCESS in os.environ
 """Whether what is counted in this process goes to the shared folder, as prometheus_client decides once."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+OTHER = "other"
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
@@ -53,11 +57,19 @@ class Metrics:
             registry=registry,
         )
         self._findings = Counter(
-            "lethe_findings", "Findings in requests and answers.", ["scan", "part"], registry=registry
+            "lethe_findings", "Findings in requests.", ["scan", "part"], registry=registry
         )
-        self._rulings = Counter("lethe_rulings", "What became of findings.", ["action"], registry=registry)
+        self._rulings = Counter(
+            "lethe_rulings",
+            "What was done about findings in answers and, by cut, in requests.",
+            ["action", "scan"],
+            registry=registry,
+        )
         self._upstream_errors = Counter(
-            "lethe_upstream_errors", "Failures of the upstream.", ["kind"], registry=registry
+            "lethe_upstream_errors",
+            "Exchanges that failed because of the upstream.",
+            ["kind"],
+            registry=registry,
         )
         self._refused = Counter(
             "lethe_requests_refused", "Requests answered with an error.", ["status"], registry=registry
@@ -75,9 +87,15 @@ class Metrics:
         self._audit_failures = Counter(
             "lethe_audit_failures", "Endings that could not be written at once.", registry=registry
         )
+        self._of_policy(registry)
+        self._in_force: str | None = None
+        self._file: CollectorRegistry | None = None
+        self._labelled: dict[tuple[str, bool], tuple[Counter, Histogram, Histogram]] = {}
+
+    def _of_policy(self, registry: CollectorRegistry) -> None:
         self._policy = Gauge(
             "lethe_policy",
-            "1 for the policy that is in force.",
+            "1 for the policy that is in force, 0 for those that were.",
             ["digest"],
             multiprocess_mode="livemax",
             registry=registry,
@@ -85,9 +103,6 @@ class Metrics:
         self._targets = Gauge(
             "lethe_policy_targets", "Targets in force.", multiprocess_mode="livemax", registry=registry
         )
-        self._in_force: str | None = None
-        self._file: CollectorRegistry | None = None
-        self._labelled: dict[tuple[str, bool], tuple[Counter, Histogram, Histogram]] = {}
 
     def _by_meaning(self, registry: CollectorRegistry) -> None:
         self._encoder_texts = Gauge(
@@ -101,7 +116,7 @@ class Metrics:
         )
         self._high = Counter(
             "lethe_meaning_high",
-            "Those of them that score above what a share of the calibration sentences exceeds.",
+            "Those of them that score above what the expected share of the calibration sentences exceeds.",
             ["expected"],
             registry=registry,
         )
@@ -131,15 +146,17 @@ class Metrics:
             first_byte.observe(first_byte_s)
 
     def found(self, scan: str, part: str, count: int = 1) -> None:
-        """Count findings of a scan."""
+        """Count findings of a scan in a request."""
         self._findings.labels(scan, part).inc(count)
 
-    def ruled(self, action: str) -> None:
-        """Count a ruling."""
-        self._rulings.labels(action).inc()
+    def ruled(self, rulings: Iterable[Ruling]) -> None:
+        """Count the rulings of an exchange that ended, by action and scan."""
+        for (action, scan), count in Tally((each.action, each.scan) for each in rulings).items():
+            # A scan that is in no list has no name of its own here: labels are closed.
+            self._rulings.labels(action, scan if scan in SCAN_NAMES else OTHER).inc(count)
 
     def upstream_failed(self, kind: str) -> None:
-        """Count a failure of the upstream; `kind` is the code of the error that it became."""
+        """Count a failure of the upstream; `kind` is that of the error that it became."""
         self._upstream_errors.labels(kind).inc()
 
     def refused(self, status: int) -> None:

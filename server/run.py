@@ -37,7 +37,7 @@ from server.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from server.exchange import Delta, Exchange, Part, ToolCall, joined
+from server.exchange import Delta, Exchange, Part, Reason, ToolCall, joined
 from server.ledger import Ledger
 from server.limits import Limits
 from server.masking import cut_out, masked
@@ -342,7 +342,7 @@ class Run:
 
     # -- the ending -----------------------------------------------------------------------------------
 
-    def stop(self, reason: str) -> None:
+    def stop(self, reason: Reason) -> None:
         """Stop the exchange wherever it is: nothing more leaves, and the upstream is closed.
 
         The client is told when it next takes something in.  Harmless after the ending.
@@ -363,7 +363,7 @@ class Run:
         if self.stopping.told:
             error = GuardUnavailable()
         if isinstance(error, UpstreamFailed | UpstreamUnreachable | UpstreamTimeout):
-            gateway.metrics.upstream_failed(error.code or "upstream_error")
+            gateway.metrics.upstream_failed(error.kind)
         exchange.ending, exchange.reason = ending_of(error, exchange, self._changed())
         if self._releaser is not None:
             exchange.rulings += self._releaser.rulings
@@ -398,8 +398,7 @@ class Run:
         exchange, gateway = self.exchange, self._gateway
         metrics = gateway.metrics
         assert exchange.ending is not None
-        for ruling in exchange.rulings:
-            metrics.ruled(ruling.action)
+        metrics.ruled(exchange.rulings)
         metrics.ended(
             exchange.ending,
             streaming=exchange.question.streaming,

@@ -125,7 +125,7 @@ def _ordinary(runs: dict[str, None]) -> frozenset[str]:
 
 
 def add_to(path: Path, made: Entry) -> None:
-    """Write an entry into the policy file at `path`, as the first of its targets.
+    """Write an entry into the policy file at `path`, as the last of its targets.
 
     The file is replaced in one step and keeps its mode.  Raises Unsuitable where its targets are no block
     list or one of them has the id already, and PolicyError where it is no policy, now or with the entry.
@@ -137,7 +137,8 @@ def add_to(path: Path, made: Entry) -> None:
     _refuse_known(root, made.id, path)
     at, indent = _place(root, text, path)
     lines = text.splitlines(keepends=True)
-    whole = "".join([*lines[:at], made.text(indent), *lines[at:]])
+    end = "" if lines[at - 1].endswith(("\n", "\r")) else "\n"
+    whole = "".join([*lines[:at], end, made.text(indent), *lines[at:]])
     parse_policy(whole, str(path))
     _replace(path, whole)
 
@@ -155,13 +156,21 @@ def _refuse_known(root: Mapping, name: str, path: Path) -> None:
 
 
 def _place(root: Mapping, text: str, path: Path) -> tuple[int, int]:
-    """Return the line behind which the first target stands, and how far targets are indented."""
+    """Return the line with which the last target ends, counted from 1, and how far targets are indented."""
     place, targets = root.entries["targets"]
     lines = re.split(r"\r\n|[\n\r]", text)
     if isinstance(targets, Sequence) and targets.items:
         dash = re.match(r"( *)- ", lines[targets.items[0].place.line - 1])
         if dash is not None and lines[place.line - 1].strip().startswith("targets:"):
-            return place.line, len(dash[1])
+            indent = len(dash[1])
+            at = targets.items[-1].place.line
+            # What is indented deeper than its dash belongs to it, whatever it is; blank lines only within it.
+            for number, line in enumerate(lines[at:], at + 1):
+                deep = len(line) - len(line.lstrip(" "))
+                if line.strip() and deep <= indent:
+                    break
+                at = number if line.strip() else at
+            return at, indent
     raise Unsuitable(f"{path}: has no list of targets with one below the other; paste the entry instead")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,9 +20,18 @@ import orjson
 from pydantic import SecretStr
 
 from server.deadline import within
-from server.errors import GatewayError, UpstreamFailed, UpstreamTimeout, UpstreamUnreachable, upstream_error
+from server.errors import (
+    KEY_REFUSED,
+    GatewayError,
+    UpstreamFailed,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+    upstream_error,
+)
 from server.settings import Settings
 from server.sse import DONE_DATA, Events
+
+log = logging.getLogger("lethe")
 
 MAX_BYTES = 64 << 20
 """Largest answer that is not streamed."""
@@ -33,6 +43,8 @@ _READY_S = 5
 _ERROR_S = 2
 _ERROR_BYTES = 64 << 10
 _SETTLE_S = 0.05
+_SAID_EVERY_S = 60.0
+"""How often it may be said that a key is refused, or no longer: some refuse it for one model alone."""
 _VERSION = re.compile(r"v\d")
 
 
@@ -115,6 +127,7 @@ class HttpUpstream:
     ) -> None:
         self._base = base_of(base_url)
         self._timeouts = timeouts
+        self._key = _KeyState()
         # Compressed answers are not asked for and not taken: a small one could unpack to any size.
         headers = {"User-Agent": "lethe", "Accept-Encoding": "identity"}
         if key is not None:
@@ -138,6 +151,7 @@ class HttpUpstream:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeouts.whole_s
         response = await self._request("POST", path, orjson.dumps(sent), self._timeouts.first_byte_s)
+        self._key.answered(response.status)
         await _check(response, "text/event-stream" if streaming else "application/json")
         if streaming:
             return _Streamed(response, self._timeouts, deadline)
@@ -183,6 +197,32 @@ class HttpUpstream:
             raise UpstreamTimeout from error
         except aiohttp.ClientError as error:
             raise UpstreamFailed from error
+
+
+class _KeyState:
+    """Says in the log when the upstream begins to refuse Lethe's key, and when it takes it again.
+
+    Only what is asked shows it: servers list their models to anybody.
+    """
+
+    def __init__(self) -> None:
+        self._said = False
+        """Whether it was said last that the key is refused."""
+        self._said_at_s = -_SAID_EVERY_S
+
+    def answered(self, status: int) -> None:
+        """Take note of the status of an answer."""
+        refused = status in KEY_REFUSED
+        if refused == self._said or not (refused or status == 200):
+            return
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._said_at_s < _SAID_EVERY_S:
+            return
+        self._said, self._said_at_s = refused, now_s
+        if refused:
+            log.warning("the upstream refuses Lethe's key (%d); --upstream-key-env names it", status)
+        else:
+            log.info("the upstream takes Lethe's key again")
 
 
 def connect(settings: Settings) -> HttpUpstream:

@@ -84,7 +84,8 @@ def usage(question: Question, released: Iterable[Released]) -> Usage:
     """Return the counts of what the client sent and of what was released, over all choices.
 
     A choice that ended for its length counts exactly what the client allowed: there an upstream's cut,
-    made with other tokens, must not differ from one made here.
+    made with other tokens, must not differ from one made here.  Any other counts what it holds, which by
+    our tokens may be somewhat more than was allowed by the upstream's.
     """
     return Usage(_prompt_tokens(question.upstream), sum(_completion_tokens(question, it) for it in released))
 
@@ -92,8 +93,8 @@ def usage(question: Question, released: Iterable[Released]) -> Usage:
 def _completion_tokens(question: Question, released: Released) -> int:
     if released.cut and question.max_tokens is not None:
         return question.max_tokens
-    count = sum(map(count_tokens, released.texts))
-    return count if question.max_tokens is None else min(count, question.max_tokens)
+    # Not capped: an upstream that gave more than was allowed has its text counted, since it was released.
+    return sum(map(count_tokens, released.texts))
 
 
 def _prompt_tokens(upstream: Mapping[str, Any]) -> int:

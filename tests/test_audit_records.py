@@ -82,9 +82,9 @@ def test_no_field_of_an_ending_takes_text(field: str) -> None:
 
 
 def test_rulings_are_counted_by_action_and_scan() -> None:
-    rulings = [Ruling("mark", 3, "literal", 0, "content")] * 2 + [Ruling("stop", -1, "fact", 0, "content")]
-    assert count_rulings(rulings) == {"mark/literal": 2, "stop/fact": 1}
-    assert replace(ended(0), rulings=count_rulings(rulings)).rulings == {"mark/literal": 2, "stop/fact": 1}
+    rulings = [Ruling("mark", 3, "literal", 0, "content")] * 2 + [Ruling("answer", -1, "fact", 0, "content")]
+    assert count_rulings(rulings) == {"mark/literal": 2, "answer/fact": 1}
+    assert replace(ended(0), rulings=count_rulings(rulings)).rulings == {"mark/literal": 2, "answer/fact": 1}
 
 
 async def test_no_text_of_an_exchange_is_in_any_file_of_the_audit(tmp_path: Path) -> None:

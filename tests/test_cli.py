@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from guards.registry import Guard
 from policies.loader import load_policy
 from policies.policy import Policy
 from server import cli_options
@@ -123,7 +124,68 @@ def test_every_setting_is_an_option_that_names_its_variable(capsys: pytest.Captu
 def test_a_policy_that_can_be_used_is_summed_up(capsys: pytest.CaptureFixture[str], policy: Path) -> None:
     status, out, err = told(capsys, "check", policy)
     assert (status, err) == (0, "")
-    assert out.startswith(f"{policy}: policy 'small' can be used: 1 target; 1 test passes; digest ")
+    digest = load_policy(policy).digest
+    assert len(digest) == 64
+    assert out.splitlines() == [
+        f"{policy}: policy 'small' can be used: 1 target; 1 test passes",
+        f"{policy}: digest {digest}",
+    ]
+
+
+def test_a_script_is_told_the_digest_alone_and_only_of_a_policy_that_can_be_used(
+    capsys: pytest.CaptureFixture[str], policy: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "ledger.txt").write_text("The lamps of Port Meridane were lit at four that winter.")
+    policy.write_text(
+        "lethe: 1\nname: n\ntargets: [{id: ledger, kind: passage, file: ledger.txt}]\n", encoding="utf-8"
+    )
+    told_first = told(capsys, "check", "--digest", policy)
+    assert told_first == (0, f"{load_policy(policy).digest}\n", "")
+    (tmp_path / "ledger.txt").write_text("The lamps of Port Meridane were lit at five that winter.")
+    assert told(capsys, "check", "--digest", policy)[1] not in ("", told_first[1])
+    policy.write_text(POLICY.replace("forgotten", "kept"), encoding="utf-8")
+    assert told(capsys, "check", "--digest", policy)[:2] == (2, "")
+    policy.write_text("lethe: 1\n", encoding="utf-8")
+    assert told(capsys, "check", "--digest", policy)[:2] == (2, "")
+
+
+EVERYDAY = """
+lethe: 1
+name: small
+targets:
+  - {id: month, kind: entity, names: [May, The]}
+  - {id: city, kind: entity, names: [Paris]}
+  - {id: cut, kind: trigger, phrases: [of the]}
+  - {id: letters, kind: pattern, regex: '[a-z]{3}'}
+  - {id: odalys, kind: entity, names: [Odalys Vennaker, May Vennaker]}
+  - {id: ferry, kind: trigger, phrases: [tidal ferry nine]}
+"""
+
+
+def test_targets_that_are_everyday_words_are_warned_of_by_their_ids_alone(
+    capsys: pytest.CaptureFixture[str], policy: Path
+) -> None:
+    policy.write_text(EVERYDAY, encoding="utf-8")
+    status, out, err = told(capsys, "check", policy)
+    assert status == 0 and "can be used: 6 targets" in out
+    of = r" \d[\d,]* of 1,\d{3} ordinary sentences"
+    warned = dict(
+        re.findall(r"^policy: warning: target '(\w+)': (.+)$", err.replace(str(policy), "policy"), re.M)
+    )
+    assert warned.keys() == {"month", "city", "cut", "letters"}
+    assert re.fullmatch("its names stand in" + of, warned["month"])
+    assert re.fullmatch("its phrases are cut out of" + of, warned["cut"])
+    assert re.fullmatch("it matches in" + of, warned["letters"])
+    assert warned["city"] == "one of its names is an everyday word, found wherever that is meant"
+    assert not re.search("May|The|Paris|of the", err)
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "policies/examples").glob("*.yaml")), ids=lambda file: file.stem
+)
+def test_no_example_is_warned_of(file: Path) -> None:
+    with_examples = frozenset(target.id for target in load_policy(file).targets if target.like)
+    assert list(Guard(load_policy(file), None, pending=with_examples).everyday()) == []
 
 
 class Heard(io.TextIOBase):
@@ -179,7 +241,7 @@ def test_a_policy_without_targets_is_said_to_forget_nothing(
 ) -> None:
     policy.write_text("lethe: 1\nname: none yet\ntargets: []\n", encoding="utf-8")
     status, out, _ = told(capsys, "check", policy)
-    assert status == 0 and "can be used: 0 targets: nothing is forgotten; no tests; " in out
+    assert status == 0 and "can be used: 0 targets: nothing is forgotten; no tests\n" in out
 
 
 def test_a_key_that_a_test_lacks_is_told_in_words_for_tests(
@@ -226,7 +288,7 @@ def test_a_policy_that_is_not_there_is_a_line(capsys: pytest.CaptureFixture[str]
 
 def test_what_a_prompt_arms_is_explained(capsys: pytest.CaptureFixture[str], policy: Path) -> None:
     status, out, _ = told(capsys, "explain", policy, "Who is Odalys Vennaker?")
-    assert status == 0 and "odalys" in out and "literal" in out and "steer" in out
+    assert status == 0 and "odalys" in out and "literal" in out and "behind a notice" in out
 
 
 def test_the_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -375,6 +437,18 @@ def test_what_a_pattern_would_do_in_an_answer_is_explained(
         (["serve", "--policy", "p", "--upstream", "demo", "--port", "many"], "--port: "),
         (["serve", "--policy", "p", "--upstream", "demo", "--host", "0.0.0.0"], "--api-key-env"),
         (["serve", "--policy", "p", "--upstream", "demo", "--api-key-env", "NO_KEY_HERE"], "NO_KEY_HERE"),
+        (
+            ["serve", "--policy", "p", "--upstream", "demo", "--workers", "0"],
+            "--workers: must be 1 or more\n",
+        ),
+        (
+            ["serve", "--policy", "p", "--upstream", "demo", "--port", "65536"],
+            "--port: must be 65535 or less\n",
+        ),
+        (
+            ["serve", "--policy", "p", "--upstream", "demo", "--idle-s", "0"],
+            "--idle-s: must be more than 0\n",
+        ),
         (["serve", "--colour", "red"], "--colour"),
         (["check"], "FILE"),
         (["nothing"], "nothing"),
@@ -386,6 +460,9 @@ def test_what_a_pattern_would_do_in_an_answer_is_explained(
         "no number",
         "open to all",
         "no key",
+        "too few",
+        "too many",
+        "too short",
         "no option",
         "no file",
         "no command",

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import yaml
 
-from deploy import flag_table, policy_reference
+from deploy import field_table, flag_table, policy_reference
 from deploy.check_image import ABSENT
 from deploy.dockerfile import DockerfileError, Stage, assignments, read, words
 from deploy.image_build import Builder, ImageError
@@ -59,6 +59,11 @@ def test_what_make_install_does_is_said_before_it_takes_long() -> None:
 def test_make_forgetting_speaks_before_it_measures() -> None:
     commands = dry("-o", "install", "forgetting")
     assert commands[-1].strip().endswith("-m evals.forgetting") and "echo" in commands[-2]
+
+
+def test_make_demo_hands_a_port_on() -> None:
+    assert dry("-o", "install", "demo")[-1].endswith("/lethe demo")
+    assert dry("-o", "install", "demo", "PORT=8081")[-1].endswith("/lethe demo --port 8081")
 
 
 # --- the image --------------------------------------------------------------------------------------------
@@ -180,6 +185,11 @@ def test_lethe_has_no_capability_and_writes_to_its_state_alone(
 def test_the_policys_reference_is_what_the_schema_says() -> None:
     page = policy_reference.FILE.read_text(encoding="utf-8")
     assert policy_reference.written(page) == page, "run: python -m deploy.policy_reference"
+
+
+def test_the_page_of_fields_is_what_the_allow_list_says() -> None:
+    page = field_table.FILE.read_text(encoding="utf-8")
+    assert field_table.written(page) == page, "run: python -m deploy.field_table"
 
 
 def test_the_reference_names_every_key_of_a_policy() -> None:

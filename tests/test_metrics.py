@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+from guards.base import SCAN_NAMES, Ruling
+from guards.registry import SCANS
 from server.metrics import Metrics
 
 
@@ -22,7 +25,9 @@ def test_what_is_counted_is_shown() -> None:
     metrics.ended("answered", streaming=True, first_byte_s=0.02, whole_s=0.3)
     metrics.ended("failed", streaming=False, first_byte_s=None, whole_s=0.1)
     metrics.found("literal", "name", 2)
-    metrics.ruled("answer")
+    withheld = Ruling("drop sentence", 0, "ledger", 0, "content")
+    metrics.ruled([Ruling("answer", 0, "fact", 0, "content"), withheld, withheld])
+    metrics.ruled([Ruling("mark", 0, "of nobody's list", 0, "content")])
     metrics.upstream_failed("upstream_timeout")
     metrics.refused(413)
     metrics.encoded(3)
@@ -36,7 +41,9 @@ def test_what_is_counted_is_shown() -> None:
         'lethe_first_byte_seconds_count{streaming="true"} 1.0',
         'lethe_exchange_seconds_count{streaming="false"} 1.0',
         'lethe_findings_total{part="name",scan="literal"} 2.0',
-        'lethe_rulings_total{action="answer"} 1.0',
+        'lethe_rulings_total{action="answer",scan="fact"} 1.0',
+        'lethe_rulings_total{action="drop sentence",scan="ledger"} 2.0',
+        'lethe_rulings_total{action="mark",scan="other"} 1.0',
         'lethe_upstream_errors_total{kind="upstream_timeout"} 1.0',
         'lethe_requests_refused_total{status="413"} 1.0',
         "lethe_encoder_texts 3.0",
@@ -76,3 +83,16 @@ def test_several_processes_are_shown_together(tmp_path: Path) -> None:
         [sys.executable, "-c", show], check=True, env=environment, cwd=root, capture_output=True, text=True
     ).stdout
     assert "lethe_encoder_texts 4.0" in shown.splitlines()
+
+
+def test_every_scan_that_the_guards_name_is_a_label() -> None:
+    """A scan that is not listed would be counted as `other`."""
+    named = set(SCANS)
+    for file in (Path(__file__).parents[1] / "guards").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                said = node.args[1:2] if node.func.id in ("Finding", "Leak") else []
+                said += [each.value for each in node.keywords if each.arg == "scan"]
+                named |= {each.value for each in said if isinstance(each, ast.Constant)}
+    assert {"trigger", "fact", "misspelt", "codec"} <= named <= SCAN_NAMES
+    assert SCAN_NAMES - named == {"ledger"}, "whose name is a constant of guards/ledger.py"

@@ -92,7 +92,22 @@ BAD: dict[str, tuple[str, int, str]] = {
     ),
     # top level
     "no version": ("name: x\ntargets: []\n", 1, "is missing"),
-    "another version": ("lethe: 2\nname: x\ntargets: []\n", 1, "one of 1"),
+    "another version": (
+        "lethe: 2\nname: x\ntargets: []\n",
+        1,
+        "lethe: '2': is not taken here; the version of this format, lethe: 1",
+    ),
+    "a kind by another name": (TOP + "targets:\n  - id: a\n    kind: Person\n", 5, "did you mean 'entity'?"),
+    "a kind like no other": (
+        TOP + "targets:\n  - id: a\n    kind: parson\n",
+        5,
+        "is no kind of target; one of entity, fact",
+    ),
+    "one example": (
+        TOP + "targets:\n  - {id: a, kind: topic, like: [How do kites fly]}\n",
+        4,
+        "has 1 entry; at least 3",
+    ),
     "no name": ("lethe: 1\ntargets: []\n", 1, "is missing"),
     "blank name": ("lethe: 1\nname: ' '\ntargets: []\n", 2, "no letter or digit"),
     "no targets": (TOP, 1, "is missing"),
@@ -211,7 +226,7 @@ BAD: dict[str, tuple[str, int, str]] = {
     "unknown check": (
         TOP + "targets:\n- id: a\n  kind: pattern\n  regex: '\\d{4}'\n  check: iban\n",
         7,
-        "one of luhn",
+        "luhn, or no check at all",
     ),
     "luhn without digits": (
         TOP + "targets:\n- id: a\n  kind: pattern\n  regex: '[a-z]{4}'\n  check: luhn\n",

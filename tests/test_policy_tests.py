@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from guards.knowledge import CLOSING, REFUSING, Knowledge
+from policies.loader import parse_policy
 from server.cli import lethe
 from server.explain import explain
 
@@ -41,7 +43,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_a_policy_that_passes_its_tests_can_be_used(file: Path) -> None:
     result = CliRunner().invoke(lethe, ["check", str(file)])
-    assert result.exit_code == 0 and "2 targets; 4 tests pass;" in result.output
+    assert result.exit_code == 0 and "2 targets; 4 tests pass\n" in result.output
 
 
 @pytest.mark.parametrize(
@@ -68,8 +70,35 @@ def test_explain_shows_targets_scans_places_and_the_plan(file: Path, tmp_path: P
         "10-26",
         "'Odalys  Vennaker'",
         "stance: armed",
-        "steer",
+        "odalys: the upstream is asked behind a notice",
         "style unknown",
     ):
         assert piece in shown
     assert explain(file, "Hello.", tmp_path)[0] == "no finding"
+
+
+def test_explain_of_a_clear_question_admits_no_leak(file: Path, tmp_path: Path) -> None:
+    shown = explain(file, "Hello.", tmp_path)
+    assert (
+        "stance: clear (the question is about no target: what completes a target by itself does not leave)"
+        in shown
+    )
+
+
+@pytest.mark.parametrize(
+    ("styles", "closing"),
+    [
+        (["unknown"], CLOSING),
+        (["redact"], CLOSING),
+        (["refuse"], REFUSING),
+        (["unknown", "refuse"], REFUSING),
+    ],
+)
+def test_a_notice_asks_for_an_answer_in_the_style_of_its_targets(styles: list[str], closing: str) -> None:
+    entries = "".join(
+        f"  - {{id: t{at}, kind: entity, names: [Odalys {word}], style: {style}}}\n"
+        for at, (word, style) in enumerate(zip(("Vennaker", "Quillane"), styles, strict=False))
+    )
+    knowledge = Knowledge(parse_policy(f"lethe: 1\nname: p\ntargets:\n{entries}"))
+    said = knowledge.instruction(range(len(styles))) or ""
+    assert said.endswith(closing) and "Odalys Vennaker" in said

@@ -270,6 +270,13 @@ def test_what_can_be_guessed_is_refused_with_the_reason_unless_it_is_said(
     assert status == 0 and "digests" in out
 
 
+def test_what_is_worth_nothing_is_worth_no_less(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, _, err = run(monkeypatch, capsys, b"aaaaaaaaaa", "pin")
+    assert "worth some 0 bits" in err
+
+
 @pytest.mark.parametrize(
     ("value", "says"),
     [
@@ -305,7 +312,7 @@ def test_an_entry_is_written_into_a_policy_and_the_rest_stays(
     file.write_text(text)
     file.chmod(0o640)
     assert run(monkeypatch, capsys, VALUE.encode(), "vault", "--into", str(file))[0] == 0
-    assert [each.id for each in load_policy(file).targets] == ["vault", "o"]
+    assert [each.id for each in load_policy(file).targets] == ["o", "vault"]
     lines = file.read_text().splitlines()
     assert [line for line in lines if line in text.splitlines()] == text.splitlines()
     assert file.stat().st_mode & 0o777 == 0o640 and [each.name for each in tmp_path.iterdir()] == ["p.yaml"]
@@ -314,6 +321,30 @@ def test_an_entry_is_written_into_a_policy_and_the_rest_stays(
     line = before.splitlines().index("  - id: vault") + 1
     assert status == 2 and f"{file}:{line}: a target with the id vault is there already" in err
     assert "delete that entry first, or give this one another ID" in err and file.read_text() == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "lethe: 1\nname: p\ntargets:\n- {id: o, kind: entity, names: [Odalys Vennaker]}",
+        "lethe: 1\nname: p\ntargets:\n  - id: o\n    kind: passage\n    text: |\n      - of the lamps of Port Meridane\n\n      all eight words of it\n\n\ntests: []\n",
+        "lethe: 1\ntargets:\n  - id: o\n    kind: entity\n    names: [Odalys Vennaker,\n      O. Vennaker]\n    # her\n# the rest\nname: p\n",
+        "lethe: 1\r\nname: p\r\ntargets:\r\n- id: o\r\n  kind: entity\r\n  names:\r\n  - Odalys Vennaker\r\n",
+    ],
+    ids=["no end of line", "blank lines within", "comments", "CRLF"],
+)  # fmt: skip
+def test_an_entry_is_put_behind_the_last_target_however_that_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_bytes(text.encode())
+    before = load_policy(file).targets[0]
+    assert run(monkeypatch, capsys, VALUE.encode(), "vault", "--into", str(file))[0] == 0
+    first, last = load_policy(file).targets
+    assert (first, last.id) == (before, "vault")
+    written = file.read_bytes().decode()
+    entry_text = written[written.index("- id: vault") : written.index("]", written.index("digests")) + 1]
+    assert "".join(written.replace(entry_text, "").split()) == "".join(text.split())
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import socket
@@ -21,6 +22,7 @@ from server.errors import (
     ModelNotFound,
     UpstreamBusy,
     UpstreamFailed,
+    UpstreamRefusesKey,
     UpstreamRejected,
     UpstreamTimeout,
     UpstreamUnreachable,
@@ -163,7 +165,7 @@ async def test_several_choices_reasoning_and_tool_calls_come_as_they_are() -> No
     ("status", "expected"),
     [
         (400, UpstreamRejected), (404, ModelNotFound), (413, ContextTooLong), (422, UpstreamRejected),
-        (401, UpstreamFailed), (403, UpstreamFailed), (429, UpstreamBusy), (500, UpstreamFailed),
+        (401, UpstreamRefusesKey), (403, UpstreamRefusesKey), (429, UpstreamBusy), (500, UpstreamFailed),
         (503, UpstreamFailed), (504, UpstreamTimeout), (204, UpstreamFailed), (302, UpstreamFailed),
     ],
 )  # fmt: skip
@@ -175,6 +177,43 @@ async def test_a_status_becomes_an_error_in_our_own_words(
         await events(fail(status, b'{"error":{"message":"quoted words"}}'), streaming=streaming)
     assert type(raised.value) is expected
     assert b"quoted words" not in raised.value.body()
+
+
+async def test_a_refused_key_is_said_once_until_that_changes(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SAID_EVERY_S", 0.0)
+    scripts = (fail(401), fail(403), fail(500), say("x"), say("x"), fail(403))
+    with caplog.at_level(logging.INFO, "lethe"):
+        async with FakeUpstream(*scripts) as fake, connected(fake.url, SECRET) as upstream:
+            for _ in scripts:
+                assert await upstream.models()
+                with contextlib.suppress(UpstreamFailed):
+                    await (await upstream.open(PATH, ASKED, streaming=False)).aclose()
+    assert [record.getMessage().partition(";")[0] for record in caplog.records] == [
+        "the upstream refuses Lethe's key (401)",
+        "the upstream takes Lethe's key again",
+        "the upstream refuses Lethe's key (403)",
+    ]
+    assert SECRET not in caplog.text
+
+
+async def test_an_upstream_that_takes_a_key_now_and_then_does_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scripts = (fail(403), say("x")) * 4
+    with caplog.at_level(logging.INFO, "lethe"):
+        async with FakeUpstream(*scripts) as fake, connected(fake.url) as upstream:
+            for _ in scripts:
+                with contextlib.suppress(UpstreamFailed):
+                    await (await upstream.open(PATH, ASKED, streaming=False)).aclose()
+    assert len(caplog.records) == 1
+
+
+def test_a_client_reads_of_a_refused_key_what_it_reads_of_any_failure() -> None:
+    refused = UpstreamRefusesKey()
+    assert (refused.status, refused.body()) == (UpstreamFailed.status, UpstreamFailed().body())
+    assert refused.kind not in refused.body().decode()
 
 
 async def test_a_prompt_that_is_too_long_is_told_from_other_bad_requests() -> None:

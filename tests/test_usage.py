@@ -80,5 +80,5 @@ def test_a_choice_cut_for_its_length_counts_what_was_allowed_wherever_it_was_cut
     assert usage(asked(10), [Released([text], True)]).completion_tokens == 10
 
 
-def test_no_choice_counts_more_than_was_allowed() -> None:
-    assert usage(asked(3), [Released(["one two three four"], False)]).completion_tokens == 3
+def test_what_was_released_counts_though_the_upstream_gave_more_than_was_allowed() -> None:
+    assert usage(asked(3), [Released(["one two three four"], False)]).completion_tokens == 4

@@ -26,18 +26,18 @@ from server.api.json_body import (
 )
 from server.errors import FieldDenied
 from server.exchange import Question
-from server.fields import MAX_CHOICES, admit, passing
-
-MAX_MESSAGES = 10_000
-MAX_PARTS = 10_000
-"""Content parts in one message."""
-MAX_TOOLS = 1_024
-"""Tools in a request, and tool calls in a message."""
-MAX_STOPS = 16
-MAX_STOP_CHARS = 256
-MAX_NAME_CHARS = 256
-"""Length of a model's name, a person's, a tool's and of an id, in code points."""
-MAX_TOKENS = 1 << 31
+from server.fields import (
+    MAX_CHOICES,
+    MAX_MESSAGES,
+    MAX_NAME_CHARS,
+    MAX_PARTS,
+    MAX_STOP_CHARS,
+    MAX_STOPS,
+    MAX_TOKENS,
+    MAX_TOOLS,
+    admit,
+    passing,
+)
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 _REASONING = ("reasoning", "reasoning_content")

@@ -16,11 +16,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import get_args
 
 import orjson
 
-from guards.base import Ruling, Stance
+from guards.base import Action, Ruling, Stance, What
 from server.exchange import Ending
 
 Json = str | int | bool | None | list[str] | dict[str, int]
@@ -32,10 +32,10 @@ _LABEL = b"lethe audit record 1\0"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,39}")
-_ACTIONS = frozenset({"mark", "drop sentence", "answer", "stop", "cut"})
+_ACTIONS = frozenset(get_args(Action))
 _STANCES = frozenset(Stance)
 _ENDINGS = frozenset(Ending)
-_PLANS = frozenset({"pass", "steer", "local"})
+_PLANS = frozenset(get_args(What))
 _KINDS = {"started", "opened", "ended", "void", "closed"}
 
 
@@ -75,7 +75,7 @@ class Opened:
     prompt_chars: int
     """Code points of all passages of the request."""
     stance: Stance
-    plan: Literal["pass", "steer", "local"]
+    plan: What
     targets: tuple[str, ...] = ()
     """Keyed hashes of the ids of the targets that the request has anything to do with, 64 hex digits each."""
 

@@ -21,7 +21,7 @@ from policies.policy import Policy
 from server.demo import stack
 from server.demo.playground import Playground
 from server.demo.proof import Asker, Run, as_json, prove
-from server.demo.sample import Sample, sample
+from server.demo.sample import RETAIN, Sample, sample
 from server.demo.working_policy import WorkingPolicy
 from server.pipeline import Gateway
 from server.settings import Settings
@@ -47,6 +47,17 @@ RUNS: tuple[tuple[str, bool, tuple[str, ...]], ...] = (
     ("deaf_upstream", True, ()),
 )
 """Name, whether the upstream ignores system messages, and the gateway's options."""
+SAID = {
+    "everything": "everything on",
+    "scans_alone": "steering off: the scans alone",
+    "deaf_upstream": "an upstream that ignores system messages",
+}
+"""What people read in the place of a run's name; programs read the name."""
+_TAKES = (
+    "{runs} runs of {questions} questions, each asked alone and through Lethe, streamed and not: "
+    "about ten minutes of processor time."
+)
+_WIDTH = max(map(len, SAID.values()))
 
 
 def main(once: bool, as_one_json: bool, upstream: str | None, port: int = 8080) -> int:
@@ -70,6 +81,8 @@ def main(once: bool, as_one_json: bool, upstream: str | None, port: int = 8080) 
 def _prove(as_one_json: bool, upstream: str | None) -> int:
     questions = sample(load_policy(POLICY))
     runs: dict[str, Run] = {}
+    asked = len(questions.forget) + RETAIN
+    print(_TAKES.format(runs=len(RUNS), questions=asked), file=sys.stderr, flush=True)
     with stack.folder() as folder, stack.model() if upstream is None else nullcontext(upstream) as url:
         name = asyncio.run(_model_name(url))
         for run, is_deaf, options in RUNS:
@@ -110,7 +123,7 @@ async def _model_name(url: str) -> str:
 def _progress(run: str, done: int, total: int) -> None:
     if sys.stderr.isatty() or done == total or done % 100 == 0:
         bar = "█" * (30 * done // total)
-        sys.stderr.write(f"\r{run:>14} {bar:<30} {done}/{total}")
+        sys.stderr.write(f"\r{SAID[run]:<{_WIDTH}} {bar:<30} {done}/{total}")
         sys.stderr.flush()
 
 
@@ -119,12 +132,11 @@ def _end_progress() -> None:
 
 
 def _lines(runs: dict[str, Run]) -> list[str]:
-    lines = [
-        f"{'run':<15}{'forget':>7}{'known raw':>11}{'leaked':>8}{'at most':>9}{'retain':>8}{'identical':>11}"
-    ]
+    head = f"{'run':<{_WIDTH}}{'forget':>7}{'known raw':>11}{'leaked':>8}{'at most':>9}{'retain':>8}"
+    lines = [f"{head}{'identical':>11}"]
     for name, run in runs.items():
         lines.append(
-            f"{name:<15}{run.forget:>7}{run.raw_leaked:>11}{run.leaked:>8}{run.leaked_upper:>9.4f}"
+            f"{SAID[name]:<{_WIDTH}}{run.forget:>7}{run.raw_leaked:>11}{run.leaked:>8}{run.leaked_upper:>9.4f}"
             f"{run.retain:>8}{run.kept_identical:>11}  {'holds' if run.holds else 'FALLS SHORT'}"
         )
         lines += [
