@@ -47,10 +47,12 @@ _A = r"(?:[^\W\d_]|[\u00ad\u0300-\u036f\u200b-\u200f\u2060\ufeff])"
 """The same but for digits: '3-10' is no name, whatever it is."""
 _JOINT = re.compile(rf"(?<={_A})[{_JOINTS}*_~`|=^$]{{1,4}}\n?(?={_A})")
 _OPEN_JOINT = re.compile(rf"(?<={_A})[{_JOINTS}*_~`|=^$]{{1,4}}\n?\Z")
+_SIGNS_ALONE = "*_~`{}[]|=^$"
 _SIGNS = tuple("<&\\*_~`{}[]|=^$")
 _JOINT_SIGNS = tuple("-/()[]{}+:‐‑·•⁃")
+# A run of signs is looked at from its first one alone: from each of them, a long run would cost its square.
 _TELLING = re.compile(
-    rf"[*_~`{{}}\[\]|=^$]+(?:{_L}|\Z)|<(?:[A-Za-z/!]|\Z)|\](?:[(\[]|\Z)|\[(?:[\^\d]|\Z)|&(?:[\#A-Za-z]|\Z)|\\"
+    rf"(?<![*_~`{{}}\[\]|=^$])[*_~`{{}}\[\]|=^$]++(?:{_L}|\Z)|<(?:[A-Za-z/!]|\Z)|\](?:[(\[]|\Z)|\[(?:[\^\d]|\Z)|&(?:[\#A-Za-z]|\Z)|\\"
 )
 _JOINED = re.compile(rf"[{_JOINTS}]{{1,4}}\n?(?:{_A}|\Z)")
 _APART = frozenset(
@@ -192,8 +194,10 @@ def _pieces(made: Marked, text: str, *, closed: bool) -> Pieces:
         pieces.append((at, text[at:end]))
     if end < len(text):
         made.spans.append((end, len(text) + 1))  # what comes next is in it
-        within = marked(text[end + 1 :], closed=False)
-        made.inside = None if within is None else (end + 1, within)
+        # Signs alone hold nothing, and each of them would be one mark more within the others.
+        if text[end:].strip(_SIGNS_ALONE):
+            within = marked(text[end + 1 :], closed=False)
+            made.inside = None if within is None else (end + 1, within)
     return pieces
 
 
