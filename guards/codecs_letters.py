@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from guards.codecs_shapes import NATO, Shaped
+from guards.codecs_tokens import MORSE_OPENS
 from guards.heads import Heads, codes, heads_of
 from guards.literal import Literals
 from guards.written import Entry
@@ -37,8 +38,10 @@ _MORSE = dict(
     )
 )
 _MARKS = str.maketrans("·•∙⋅*–—−_", ".....----", "")
-_MORSE_GROUP = re.compile(r"(?<![^\s/|])[.·•∙⋅*\-–—−_]{1,7}(?![^\s/|])")
-_MORSE_GAP = re.compile(r"[\s/|]{1,8}")
+_MORSE_GROUP = re.compile(
+    rf"(?<![^\s/|{MORSE_OPENS}])[.·•∙⋅*\-–—−_]{{1,13}}(?![^\s/|)\]}}<>\"'”’»›`~!?,:;…])"
+)
+_MORSE_GAP = re.compile(rf"[\s/|{MORSE_OPENS})\]}}”’»›!?,;…]{{1,8}}")
 # One character of a script that puts spaces between words.
 _ALONE = (
     r"[^ \u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -152,7 +155,8 @@ def singles(text: str, folded: Folded, *, closed: bool) -> Iterator[Run]:
         last_open = match.end() >= len(folded.text)
         if last_open and not closed and folded.text[-1:] != " ":
             signs, spans = signs[:-1], spans[:-1]
-        if spans and text[max(0, spans[0][0] - 1) : spans[0][0]] in ("'", "’"):
+        before = text[max(0, spans[0][0] - 2) : spans[0][0]] if spans else ""
+        if before[1:] in ("'", "’") and before[0].isalnum():
             signs, spans = signs[1:], spans[1:]  # what is left of "it's"
         if not signs:
             continue
@@ -163,21 +167,36 @@ def singles(text: str, folded: Folded, *, closed: bool) -> Iterator[Run]:
 
 
 def morse(text: str, *, closed: bool) -> Iterator[Run]:
-    """Yield the runs of Morse groups."""
-    letters: list[Letter] = []
+    """Yield the runs of Morse groups; brackets, quotes and emphasis around them are no part of a group."""
+    groups: list[tuple[int, int]] = []
     for match in _MORSE_GROUP.finditer(text):
-        shown = _MORSE.get(match.group().translate(_MARKS), "")
-        if letters and not _MORSE_GAP.fullmatch(text, letters[-1].end, match.start()):
-            if len(letters) >= MIN_RUN:
-                yield run_of("Morse", letters, text, open_=False, whole=True)
-            letters = []
-        letters.append(Letter(shown, *match.span()))
-    if letters:
-        open_ = not closed and (
-            letters[-1].end == len(text) or bool(_MORSE_GAP.fullmatch(text, letters[-1].end))
-        )
-        if len(letters) >= MIN_RUN or open_:
-            yield run_of("Morse", letters, text, open_=open_, whole=True)
+        if groups and not _MORSE_GAP.fullmatch(text, groups[-1][1], match.start()):
+            if len(groups) >= MIN_RUN:
+                yield from _morse_run(text, groups, open_=False)
+            groups = []
+        groups.append(match.span())
+    if groups:
+        end = groups[-1][1]
+        open_ = not closed and (end == len(text) or bool(_MORSE_GAP.fullmatch(text, end)))
+        if len(groups) >= MIN_RUN or open_:
+            yield from _morse_run(text, groups, open_=open_)
+
+
+def _morse_run(text: str, groups: Sequence[tuple[int, int]], *, open_: bool) -> Iterator[Run]:
+    """Yield what groups say that stand one behind the other."""
+    shown = text[groups[0][0] : groups[-1][1]]
+    # A star is a dot, and a low line a dash, only where no better sign is.
+    emphasis = "*" * any(map(shown.__contains__, ".·•∙⋅")) + "_" * any(map(shown.__contains__, "-–—−"))
+    letters: list[Letter] = []
+    for start, end in groups:
+        group = text[start:end].strip(emphasis) if emphasis else text[start:end]
+        letters.append(Letter(_MORSE.get(group.translate(_MARKS), ""), start, end))
+    yield run_of("Morse", letters, text, open_=open_, whole=True)
+    last = text[groups[-1][0] : groups[-1][1]].strip(emphasis)
+    if not open_ and len(last) > 1 and last[-1] == ".":
+        # It may be the end of a sentence as well.
+        ended = Letter(_MORSE.get(last[:-1].translate(_MARKS), ""), *groups[-1])
+        yield run_of("Morse", [*letters[:-1], ended], text, open_=False, whole=True)
 
 
 def spelled(text: str, folded: Folded, found: Sequence[Shaped], *, closed: bool) -> Iterator[Run]:

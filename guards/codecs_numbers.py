@@ -122,13 +122,13 @@ def characters(codes: Sequence[tuple[int, int, int]]) -> list[Letter]:
 
 
 _PAIR = re.compile(r"[0-9A-Fa-f]{2}")
-_OFFSET = r"(?<![\w.])(?:0[xX])?[0-9A-Fa-f]{4,8}:?[ \t]{1,3}"
-_BYTES = r"((?:[0-9A-Fa-f]{2}[ \t]{0,2}){%s})(?:(?<=[ \t])|(?!\w))"
+_OFFSET = r"(?<![^\W_])(?<!\.)(?:0[xX])?[0-9A-Fa-f]{4,8}:?[ \t]{1,3}"
+_BYTES = r"((?:[0-9A-Fa-f]{2}[ \t]{0,2}){%s})(?:(?<=[ \t])|(?![^\W_]))"
 # Behind the bytes the same may stand in letters, two spaces or a bar away; it belongs to the line.  Behind
 # few bytes, of which a date and a number are made as well, nothing else may stand.
 _LINE = re.compile(
     rf"{_OFFSET}(?:{_BYTES % '1,16'}"
-    r"(?:[ \t]{0,48}(?:\|[^\n]{0,24}|(?=[^\w\s]|\r?\n|\Z))|(?<=[ \t][ \t])[ \t]{0,48}[^\s|][^\n]{0,24})"
+    r"(?:[ \t]{0,48}(?:\|[^\n]{0,24}|(?=[^\w\s]|_|\r?\n|\Z))|(?<=[ \t][ \t])[ \t]{0,48}[^\s|][^\n]{0,24})"
     rf"|{_BYTES % '4,16'})"
 )
 _BEGUN = re.compile(rf"{_OFFSET}\Z")

@@ -29,6 +29,9 @@ _MAX_PATH = 256
 _WRAPPED = 24
 """Lines of base64 of this many characters are joined: no word alone is encoded in so many."""
 
+MORSE_OPENS = r"(\[{<>\"'`“‘„«‹~:="
+"""What may stand before a code in Morse, for a class of a regular expression."""
+
 # Everything that gives a code away begins with one of these characters, so that the search skips all others.
 _GATE = (
     r"[0-9A-Z%&\\=@$|!.\-·•∙⋅*–—−_](?:"
@@ -36,7 +39,7 @@ _GATE = (
     r"|(?<=%)(?=[0-9A-Fa-f]{2})|(?<=&)(?=[#A-Za-z])|(?<=\\)(?=[uUx0-3])|(?<=U)(?=\+[0-9A-Fa-f]{4})"
     r"|(?<=[A-Za-z0-9]=)(?=[\s=.,;:)\]]|\Z)"
     r"|(?<=[0-9])(?=NUMBERS)|(?<=[01])(?=[01]{7})|(?<=[0-9])(?=[0-9]{7})"
-    r"|(?<![^\s/|].)(?<=[.·•∙⋅*\-–—−_])(?=[.·•∙⋅*\-–—−_]{0,6}(?:[\s/|]|\Z)))"
+    rf"|(?<![^\s/|{MORSE_OPENS}].)(?<!\w[\"'`].)(?<=[.·•∙⋅*\-–—−_])(?=[.·•∙⋅*\-–—−_]{{0,12}}(?:[\s/|]|\Z)))"
 )
 NUMBER_GAP = r"[\s,;:/|\-+.~·•*#_=&>→\"'`\[\]()\\]{1,6}"
 """What may stand between two numbers that are letters."""
@@ -58,7 +61,9 @@ _JOINT = (
     r"|[\"'`][ \t]{0,2}[+,.&\\]?[ \t]{0,2}(?:\r?\n)?[ \t>]{0,8}[\"'`]"
 )
 """What stands between two pieces of one code: at most the end of a line, or of a string."""
-_NEXT = re.compile(rf"(?:{_JOINT})([A-Za-z0-9+/_\-]{{2,{MAX_RUN}}}={{0,2}})(?=[\s\"'`\\]|\Z)")
+_NEXT = re.compile(
+    rf"(?:{_JOINT})([A-Za-z0-9+/_\-]{{2,{MAX_RUN}}}={{0,2}})(?![A-Za-z0-9+/\-=]|_+[A-Za-z0-9])"
+)
 _QUOTES = "\"'`"
 _BEFORE_NEXT = " \t\r\n>\"'`+,&\\"
 _CODE_LIKE = re.compile(r"[A-Za-z+/_\-][A-Z0-9]|[0-9][A-Za-z]|=|\d{8}|[A-Z2-7]{8}")
@@ -72,7 +77,7 @@ _URL_SAFE = str.maketrans("-_", "+/")
 _ESCAPED = re.compile(
     r"(?:%[0-9A-Fa-f]{2})+"
     r"|(?:&(?:#[0-9]{1,12};?|#[xX][0-9A-Fa-f]{1,12};?|[A-Za-z][A-Za-z0-9]{1,30};))+"
-    r"|(?:\\+(?:u[0-9A-Fa-f]{4}|u\{[0-9A-Fa-f]{1,6}\}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|[0-3][0-7]{2}|[nrt](?![a-z])))+"
+    r"|(?<!\\)(?:\\++(?:u[0-9A-Fa-f]{4}|u\{[0-9A-Fa-f]{1,6}\}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|[0-3][0-7]{2}|[nrt](?![a-z])))+"
     r"|U\+[0-9A-Fa-f]{4,6}(?:[ ,]{0,2}U\+[0-9A-Fa-f]{4,6}){0,200}"
 )
 _ESCAPE = re.compile(
@@ -247,6 +252,8 @@ def _groups(text: str) -> Iterator[list[tuple[int, int]]]:
             continue
         tokens = [match.span()]
         while (after := _NEXT.match(text, at)) is not None and after.end() - tokens[0][0] <= MAX_RUN:
+            if text[at - 1] == "=" and after.start(1) == at:
+                break  # 'code=' before it was no padding
             tokens.append(after.span(1))
             at = after.end()
         yield tokens
@@ -259,8 +266,11 @@ def _read(text: str, tokens: Sequence[tuple[int, int]]) -> tuple[list[Segment], 
     readings: list[Segment] = []
     for count in _together(text, tokens):
         span = tokens[0][0], tokens[count - 1][1]
-        joined = decodings("".join(text[slice(*token)] for token in tokens[:count]))
-        whole = [Segment(*span, shown, via, group) for shown, via in joined]
+        joined = "".join(text[slice(*token)] for token in tokens[:count])
+        whole = [
+            Segment(*span, shown, via, group)
+            for shown, via in [*decodings(joined)] or decodings(joined.strip("_-"))
+        ]
         wide = tokens[0][1] - tokens[0][0] >= _WRAPPED and "\n" in text[tokens[0][1] : tokens[1][0]]
         if whole and wide and not found:
             found.append(whole.pop(0))
@@ -269,7 +279,9 @@ def _read(text: str, tokens: Sequence[tuple[int, int]]) -> tuple[list[Segment], 
         token = text[start:end]
         if end - start < MIN_TOKEN or _CODE_LIKE.search(token) is None:
             continue
-        read = [Segment(start, end, shown, via, group) for shown, via in decodings(token)]
+        # Low lines around it are emphasis, and signs of base64 themselves.
+        said = [*decodings(token)] or decodings(token.strip("_-"))
+        read = [Segment(start, end, shown, via, group) for shown, via in said]
         if not read and end - start <= _MAX_PATH:
             read = [
                 Segment(start + piece.start(), start + piece.end(), shown, via, group)

@@ -290,10 +290,10 @@ class LiteralScan:
         if self._seen:
             self._seen = {key for key in self._seen if key[0] >= self._base}
         longest = 4 * max(self._literals.max_chars, 16) + (MAX_KEPT if marks else 0)
-        if len(self._tail) > OVERRUN * longest:
-            raise ScanError("a literal has gone on for longer than any text needs")
         if len(self._tail) > longest and live is None:
             # One word longer than any literal: only that it has not ended matters from here on.
             self._base += len(self._tail) - 1
             self._tail = self._tail[-1:]
             self._glued = True
+        elif len(self._tail) > OVERRUN * longest:
+            raise ScanError("a literal has gone on for longer than any text needs")

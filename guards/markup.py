@@ -27,9 +27,13 @@ GROWTH = 8
 """What is kept is read again when it has grown by this part of it, so that a long run of marks that comes a
 few characters at a time is not read once for each piece."""
 _LINKED = rf"[^()\n]{{0,{MAX_MARK}}}"
+LINK = (
+    rf"\]\({_LINKED}(?:\({_LINKED}\){_LINKED})?\)|\]\[[^\[\]\n]{{0,40}}\]|\[\^[^\W_]{{1,20}}\]|\[\d{{1,3}}\]"
+)
+"""The end of a link with its target, and a footnote."""
 _MARK = re.compile(
     rf"""<!--[^>\n]{{0,{MAX_MARK}}}-->|</?(?P<tag>[A-Za-z][A-Za-z0-9]{{0,20}})(?:[\s/][^<>\n]{{0,{MAX_MARK}}})?>
-    |\]\({_LINKED}(?:\({_LINKED}\){_LINKED})?\)|\]\[[^\[\]\n]{{0,40}}\]|\[\^[^\W_]{{1,20}}\]|\[\d{{1,3}}\]
+    |{LINK}
     |(?P<entity>&(?:\#\d{{1,7}}|\#[xX][0-9A-Fa-f]{{1,6}}|[A-Za-z][A-Za-z0-9]{{1,30}});)
     |\\[A-Za-z]{{1,20}}\{{|\\|[*_~`{{}}\[\]|=^$]+""",
     re.VERBOSE,
@@ -45,12 +49,15 @@ _L = r"(?:[^\W_]|[\u00ad\u0300-\u036f\u200b-\u200f\u2060\ufeff])"
 """A letter, or what belongs to one."""
 _A = r"(?:[^\W\d_]|[\u00ad\u0300-\u036f\u200b-\u200f\u2060\ufeff])"
 """The same but for digits: '3-10' is no name, whatever it is."""
-_JOINT = re.compile(rf"(?<={_A})[{_JOINTS}*_~`|=^$]{{1,4}}\n?(?={_A})")
-_OPEN_JOINT = re.compile(rf"(?<={_A})[{_JOINTS}*_~`|=^$]{{1,4}}\n?\Z")
+JOINT = re.compile(rf"(?<={_A})[{_JOINTS}*_~`|=^$]{{1,4}}\n?(?={_A})")
+"""What joins two parts of a word."""
+_OPENJOINT = re.compile(rf"(?<={_A})[{_JOINTS}*_~`|=^$]{{1,4}}\n?\Z")
+_SIGNS_ALONE = "*_~`{}[]|=^$"
 _SIGNS = tuple("<&\\*_~`{}[]|=^$")
 _JOINT_SIGNS = tuple("-/()[]{}+:‐‑·•⁃")
+# A run of signs is looked at from its first one alone: from each of them, a long run would cost its square.
 _TELLING = re.compile(
-    rf"[*_~`{{}}\[\]|=^$]+(?:{_L}|\Z)|<(?:[A-Za-z/!]|\Z)|\](?:[(\[]|\Z)|\[(?:[\^\d]|\Z)|&(?:[\#A-Za-z]|\Z)|\\"
+    rf"(?<![*_~`{{}}\[\]|=^$])[*_~`{{}}\[\]|=^$]++(?:{_L}|\Z)|<(?:[A-Za-z/!]|\Z)|\](?:[(\[]|\Z)|\[(?:[\^\d]|\Z)|&(?:[\#A-Za-z]|\Z)|\\"
 )
 _JOINED = re.compile(rf"[{_JOINTS}]{{1,4}}\n?(?:{_A}|\Z)")
 _APART = frozenset(
@@ -158,7 +165,7 @@ def marked(text: str, *, closed: bool) -> Marked | None:
     plain = _in_one(pieces)
     made.plain = plain if telling else None
     # Also where a mark stands between a joint and what it joins.
-    if (joined or telling) and (_JOINT.search(plain.text) or not closed and _OPEN_JOINT.search(plain.text)):
+    if (joined or telling) and (JOINT.search(plain.text) or not closed and _OPENJOINT.search(plain.text)):
         made.joined = _without_joints(plain, closed=closed)
     return made
 
@@ -192,8 +199,10 @@ def _pieces(made: Marked, text: str, *, closed: bool) -> Pieces:
         pieces.append((at, text[at:end]))
     if end < len(text):
         made.spans.append((end, len(text) + 1))  # what comes next is in it
-        within = marked(text[end + 1 :], closed=False)
-        made.inside = None if within is None else (end + 1, within)
+        # Signs alone hold nothing, and each of them would be one mark more within the others.
+        if text[end:].strip(_SIGNS_ALONE):
+            within = marked(text[end + 1 :], closed=False)
+            made.inside = None if within is None else (end + 1, within)
     return pieces
 
 
@@ -221,9 +230,9 @@ def _without_joints(plain: Reading, *, closed: bool) -> Reading:
     offsets: list[int] = []
     at = 0
     end = len(plain.text)
-    if not closed and (open_joint := _OPEN_JOINT.search(plain.text)):
+    if not closed and (open_joint := _OPENJOINT.search(plain.text)):
         end = open_joint.start()
-    for match in _JOINT.finditer(plain.text, 0, end):
+    for match in JOINT.finditer(plain.text, 0, end):
         text.append(plain.text[at : match.start()])
         offsets.extend(plain.offsets[at : match.start()])
         at = match.end()

@@ -7,7 +7,8 @@ since no hash of a beginning is known: so the last seven letters and digits are 
 have a secret.  A value of eight or more is within runs that are all looked up, so nothing of it leaves.
 
 A value that comes in words of up to seven, with others between ('it begins with k4kx9 and ends with 7zz2p'),
-is found by putting words together that look like parts of one: two at a time, in either order.
+is found by putting words together that look like parts of one: two at a time, in either order, and the last
+four in the order in which they came.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ _MAX_BITS = 24
 _PARTS = 16
 """Words of one channel that are remembered as what may be parts: the last ones."""
 _MIN_PART = 3
+_CHAIN = 3
+"""Parts before a word that are read with it as one: with parts of three, a run of eight takes four words."""
 _MAX_WORD = 64
 """Code points of a word that may be a part, with what shows nothing in it."""
 _WORD = re.compile(r"[^\s:=,;!?()\[\]{}\"'“”‘’«»`<>|/*]+")
@@ -106,11 +109,14 @@ class Secrets:
     def across(self, parts: Iterable[str], word: str) -> set[int]:
         """Return the targets of which a run begins in one of the parts and ends in the word, or the reverse.
 
+        Or begins in one of the last parts and goes on through those behind it to the word.
         All are letters and digits; one look does for all.  Values too short for a run of eight are left out:
         two numbers that end and begin with their halves stand in any text.
         """
         # A run over the border between two pairs holds a blank, and no secret does.
-        text = " ".join(pair for part in parts for pair in (part + word, word + part))
+        before = list(parts)
+        pairs = [pair for part in before for pair in (part + word, word + part)]
+        text = " ".join([*pairs, "".join([*before[-_CHAIN:], word])])
         return {target for start, end, target in self.runs(text, 0) if end - start == GRAM}
 
     def _looked_up(self, shown: NDArray[np.uint16], width: int) -> NDArray[np.uint32]:

@@ -18,6 +18,7 @@ import ahocorasick
 
 from guards.base import Finding, Part, Passage
 from guards.codecs_misspelt import without_leet
+from guards.markup import JOINT, LINK
 from guards.passages import OverBudget, chars_of, worked_out
 from policies.policy import Policy
 from policies.text import Folded, fold
@@ -34,6 +35,7 @@ _GAP = re.compile(
 """Markup that stands between words."""
 _INLINE = re.compile(
     r"<[A-Za-z/!][^<>]{0,200}>|&(?:shy|zwj|zwnj|wbr|#0{0,8}(?:173|820[3-7])|#[xX]0{0,8}[aA][dD]);|[*_~`]{1,3}"
+    rf"|{LINK}|\\[A-Za-z]{{1,20}}\{{|[\[\]{{}}\\]"
 )
 """Markup that stands anywhere."""
 
@@ -153,11 +155,13 @@ class Triggers:
 def _views(text: str) -> Iterator[str]:
     """Yield a text as it stands and, where it has markup or leet, as it reads: each character in its place.
 
-    Markup within a line stands between words or within one, so it is read as a space, and as nothing.
+    Markup within a line stands between words or within one, so it is read as a space, and as nothing; a
+    hyphen and its like as nothing too.
     """
     yield text
     shown = _filled(_GAP, " ", text)
-    views = dict.fromkeys((shown, *(_filled(_INLINE, by, shown) for by in (" ", _NOTHING))))
+    without = _filled(_INLINE, _NOTHING, shown)
+    views = dict.fromkeys((shown, _filled(_INLINE, " ", shown), without, _filled(JOINT, _NOTHING, without)))
     for view in views:
         if view is not text:
             yield view

@@ -117,3 +117,15 @@ def test_a_crowd_of_natural_names_is_not_taken_for_the_targets() -> None:
 
 def test_plain_text_has_no_other_reading() -> None:
     assert marked("It is 5 o'clock; R & D, they say (and rightly), is dear.", closed=True) is None
+
+
+@pytest.mark.parametrize("sign", "=*_`~|[]{}$^\\<&")
+def test_a_run_of_signs_is_read_in_proportion_to_its_length(sign: str) -> None:
+    # The square of so many takes longer than any test may.
+    assert read(GUARD, sign * 100_000 + " Who is Odalys Vennaker?").stance is Stance.ARMED
+
+
+@pytest.mark.parametrize("signs", ["[", "]", "*_", "](", "][", "](x", "<a ](", "[^", "](<a ", "&#", "\\a{["])
+def test_an_answer_that_ends_in_signs_leaves_however_long_they_are_and_however_it_comes(signs: str) -> None:
+    text = "x " + signs * 1_200
+    assert {left(text, size) for size in (11, 500, len(text))} == {text}

@@ -138,6 +138,32 @@ def test_a_hyphen_keeps_two_words_together_where_each_is_written_backwards() -> 
         )
 
 
+SIGNS = [
+    "{}!", "{}?", "{}.", "{},", "{}:", "{};", "{}…", "({})", "[{}]", "{{{}}}", "**{}**", "*{}*", "_{}_", "__{}__", "~~{}~~", "`{}`",
+    '"{}"', "'{}'", "“{}”", "‘{}’", "«{}»", "‹{}›", "<b>{}</b>", "({}).", '"{}."', "**({})**!", "> {}", "code:{}", "code={};",
+]  # fmt: skip
+
+
+@every_code
+def test_signs_around_a_code_are_no_part_of_it(encode: Encode) -> None:
+    for signs in SIGNS:
+        for secret, part in ((NAME, Part.NAME), (VALUE, Part.VALUE)):
+            text = f"It is {signs.format(encode(secret))} so."
+            assert (0, part) in parts(CODECS.find(text)), signs
+            assert (0, part) in parts(streamed(text)), signs
+
+
+def test_nothing_of_a_value_leaves_in_a_code_with_signs_around_it() -> None:
+    for name in ("Morse", "rot13 in Morse", "base64, four at a time", "base64, wrapped"):
+        for signs in SIGNS:
+            run = ENCODINGS[name](NAME)
+            outs = {
+                left(f"So. It is {signs.format(run)} so. The sky is blue.", CLEAR, by_character=each)
+                for each in (False, True)
+            }
+            assert len(outs) == 1 and run[4:16] not in outs.pop(), (name, signs)
+
+
 # -- in requests -------------------------------------------------------------------------------------
 
 

@@ -235,6 +235,12 @@ def test_a_word_longer_than_any_literal_is_not_kept() -> None:
     assert finding == Finding(0, "literal", Part.VALUE, fed + 15, fed + 28, 0, value=0)
 
 
+def test_a_word_longer_than_any_literal_is_none_in_one_piece_as_in_many() -> None:
+    scan = LITERALS.open()
+    assert scan.feed("z" * 100_000).safe_to == 100_000
+    assert len(scan._tail) == 1
+
+
 def test_a_policy_without_literals_or_patterns_finds_nothing() -> None:
     empty = policy()
     assert Literals(empty).find("Odalys Vennaker") == []

@@ -7,6 +7,7 @@ import base64
 import codecs
 import io
 import json
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -491,6 +492,18 @@ def test_a_half_of_a_secret_that_an_earlier_answer_brought_is_found_beside_the_o
         running.close(0, "stop")
         out = "".join(each.text for each in asyncio.run(running.settle()))
         assert (OTHER not in out) is found and (out == said) is not found
+
+
+@pytest.mark.parametrize("between", [" and ", ", then ", "\n- ", "; after it comes "])
+def test_a_secret_in_pieces_of_three_does_not_leave_whole(between: str) -> None:
+    value = "Tq7vX92kkLmPz04Wb"
+    pieces = [value[at : at + 3] for at in range(0, len(value), 3)]
+    guard = Guard(of(value))
+    said = f"So: {between.join(pieces)}."
+    (out,) = answer(guard, CLEAR, said).values()
+    (again,) = answer(guard, CLEAR, pieces=[(0, Channel.CONTENT, char) for char in said]).values()
+    assert out == again and not {"2kk", "LmP", "z04"} & set(re.findall(r"\w+", out))
+    check_cut_invariant(Secrets(of(value)).open, [*pieces, between, value])
 
 
 def test_words_found_together_do_not_depend_on_how_the_text_was_cut() -> None:

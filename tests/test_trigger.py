@@ -259,6 +259,14 @@ DOOR = Triggers(of("open sesame"))
         "open `sesame`",
         "open 0p3n sesame s3s4m3",
         "op<b>en open</b> sesame sesame",
+        "open [sesame](http://x.y/z_(a))",
+        "[open](http://x.y/z) [sesame][1]",
+        "open[^1] sesame",
+        "[[open]] ses[ame](x)",
+        "\\open \\textbf{sesame}",
+        "o-pen ses-ame",
+        "open ses-\name",
+        "**o**-pen sesa<b>-me</b>",
     ],
 )
 def test_a_phrase_is_cut_through_markup_and_leet(written: str) -> None:
