@@ -140,7 +140,7 @@ class Completion:
         if self._all_parts is None:
             return []
         own = {full[-1] for name in target.names if len(full := fold(name).words) > 1}
-        own = {word for word in own - self._ordinary if tuple(self._all_parts.targets(word)) == (index,)}
+        own = {word for word in own - self._ordinary if self._all_parts.is_of_one(word)}
         folded = fold(text)
         words = folded.words
         if own.isdisjoint(words):

@@ -9,6 +9,10 @@ from functools import lru_cache
 from policies.scripts import romanised, transliterations
 from policies.text import fold
 
+TITLES = frozenset(
+    "mr mrs ms miss mx dr prof professor doctor sir dame lady lord madam author writer novelist poet".split()
+)
+"""Folded words before a name that are none of it."""
 _TITLE = re.compile(
     r"(?:(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|Doctor|Sir|Dame|Lady|Lord|Herr|Frau|Madame|Monsieur|Señora?|Rev|Fr|"
     r"Captain|Capt|Judge|President|Senator|Dr\.\s?med)\.?\s+)+"
