@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from guards.base import Arms, Finding, Part, Stance
 from guards.literal import Literals, name_parts, value_words
 from guards.prompt import says
+from policies.people import TITLES
 from policies.policy import Policy
 from policies.relations import Lexicon
 from policies.text import fold, sentence_end, sentences
@@ -31,11 +32,12 @@ MIN_INSIDE = 5
 _RECENT_UNITS = 2
 """A value and a name complete a fact when at most this many units lie between them and the value is first."""
 _HEDGES = ("but", "however", "though", "although", "except", "only that", "apart from", "unless", "yet")
+_INITIALS = 3
+"""Initials before a surname that are looked at."""
+_LONE = frozenset("ai")
+"""Without a dot they are words: 'I', 'A'."""
 _PARTICLES = frozenset("of the de da di del van von der bin al el la le y and".split())
 """Words within names, which are written small."""
-_TITLES = frozenset(
-    "mr mrs ms miss mx dr prof professor sir dame lady lord author writer novelist poet".split()
-)
 _NAME = re.compile(r"[^\W\d_][\w'’-]+")
 
 
@@ -155,12 +157,25 @@ class Completion:
     def _is_anothers(
         self, text: str, words: Sequence[str], spans: Sequence[tuple[int, int]], at: int, own: Set[str]
     ) -> bool:
-        """Whether the word before a surname makes it another person's: 'Tom Vennaker'."""
-        if at == 0 or text[spans[at - 1][1] : spans[at][0]].strip(" ."):
+        """Whether what stands before a surname makes it another person's: 'Tom Vennaker', 'T. Vennaker'.
+
+        own: the folded words of the target's names.
+        """
+        begin = at
+        while 0 < begin > at - _INITIALS and len(words[begin - 1]) == 1:
+            if text[spans[begin - 1][1] : spans[begin][0]].strip(" ."):
+                break
+            begin -= 1
+        # Of several initials the first one is the first name's.
+        initial = words[begin] if begin < at else ""
+        if initial and text[spans[begin][0]].isupper() and not any(word.startswith(initial) for word in own):
+            return initial not in _LONE or text[spans[begin][1]] == "."
+        # A dot shortens a title; between a word and an initial it ends a sentence.
+        before = begin - 1
+        if before < 0 or text[spans[before][1] : spans[begin][0]].strip(" " if initial else " ."):
             return False
-        before = words[at - 1]
-        known = before in own or before in _TITLES or before in self._words.stop_words
-        return text[spans[at - 1][0]].isupper() and not known
+        known = words[before] in own or words[before] in TITLES or words[before] in self._words.stop_words
+        return text[spans[before][0]].isupper() and not known
 
     def _remember(self, values: set[tuple[int, int]], unit: Unit, channel: str) -> None:
         """Count a unit's sentences behind the values of its own channel.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -24,6 +24,7 @@ from guards.name_words import NameWords
 from guards.remembered import Remembered
 from guards.whole import stands_alone
 from policies.calibrate import ordinary_words
+from policies.people import TITLES
 from policies.policy import Policy
 from policies.relations import Lexicon
 from policies.text import Folded, fold, sentences
@@ -40,7 +41,6 @@ INLINE_CHARS = 20_000
 
 _MIN_PART = 4
 """Shorter words of names ('Lee', 'Ana', 'von') are found in full names only."""
-_TITLES = frozenset("mr mrs ms miss dr prof professor sir lady lord madam doctor".split())
 _CACHED = 8_192
 _CACHED_CHARS = 200
 """Shorter passages are read anew, where nothing need be encoded: it costs no more than their hash."""
@@ -237,9 +237,11 @@ class Passages:
     def _name_parts(self, text: str, folded: Folded) -> Iterator[Finding]:
         """Find words of names in runs of capitalised words that hold no other name's."""
         for run in _runs(text, folded, self._is_unusual):
-            words = {word for word, _ in run} - self._words.stop_words - _TITLES
+            # A title is none of a name ('Captain'), unless it is a word of one ('King').
+            words = {word for word, _ in run if word in self.parts or word not in TITLES}
+            words -= self._words.stop_words
             targets = self.parts.targets_with(words)
-            own = {target for target in targets if name_parts(self._targets[target]) >= words}
+            own = {target for target in targets if _has(name_parts(self._targets[target]), words)}
             for word, span in run if own else ():
                 # Without a capital, or with signs before it, a first name beside it may not have been seen.
                 alone = text[span[0]].isupper() and text[max(0, span[0] - 2) : span[0]].isascii()
@@ -275,6 +277,11 @@ class Passages:
                 via = (said[number][0].path, "messages joined")
                 findings.append(replace(each, start=0, end=end, via=via))
         return findings
+
+
+def _has(parts: Set[str], words: Iterable[str]) -> bool:
+    """Whether words are all of one's names, or initials of them."""
+    return all(word in parts or word in {part[0] for part in parts} for word in words)
 
 
 def _hyphened(names: Iterable[str]) -> Iterator[tuple[str, str]]:
