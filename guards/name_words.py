@@ -36,6 +36,10 @@ class NameWords:
         self._ends = np.cumsum([0, *map(len, having.values())], dtype=np.uint32)
         self._targets = np.fromiter((at for each in having.values() for at in each), np.int32)
         self._subjects = np.array(_subjects(policy.targets), np.int32)
+        self._together: dict[int, list[int]] = {}
+        for index, subject in enumerate(self._subjects.tolist()):
+            if subject != index:
+                self._together.setdefault(subject, [subject]).append(index)
         self._one = np.fromiter((self._is_of_one(each) for each in having.values()), np.bool_)
         self._own = np.fromiter(
             (
@@ -68,9 +72,9 @@ class NameWords:
         place = self._places.get(word)
         return place is not None and bool(self._one[place])
 
-    def subject(self, target: int) -> int:
-        """Return the number of a target's subject: targets that are about one person have the same."""
-        return int(self._subjects[target])
+    def of_same(self, target: int) -> Sequence[int]:
+        """Return the targets that are about the same subject as this one, itself included, ascending."""
+        return self._together.get(int(self._subjects[target]), (target,))
 
     def _is_of_one(self, targets: Sequence[int]) -> bool:
         first = self._subjects[targets[0]]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from guards.base import Compiled, Finding, Part, Passage, ScanError
 from guards.codecs import Codecs
 from guards.codecs_misspelt import misspelt_names
+from guards.described import described
 from guards.literal import Literals, name_parts, value_words
 from guards.misspelt import Misspelt
 from guards.name_words import NameWords
@@ -196,6 +197,7 @@ class Passages:
             findings += self._name_parts(text, folded)
         if self._hyphened:
             findings += self._hyphened_parts(words, folded)
+        findings += list(self._described(text, findings))
         reach = self._reach
         ends = _ends(text) if findings else ()
         if not folded.spans or len(folded.text) <= 2 * reach:
@@ -203,6 +205,20 @@ class Passages:
         head = folded.spans[folded.word_at(reach)][1]
         tail = folded.spans[folded.word_at(len(folded.text) - reach)][0]
         return Seen(tuple(findings), named, head, tail, ends)
+
+    def _described(self, text: str, found: Iterable[Finding]) -> Iterator[Finding]:
+        """Find those who are told by a value of theirs: 'the wife of Ruben Kesselring'."""
+        for each in found:
+            if each.part is not Part.VALUE or each.fact is None:
+                continue
+            relation = self._targets[each.target].facts[each.fact].relation
+            span = described(text, each.start, each.end, relation, self._words.stop_words)
+            if span is None:
+                continue
+            for target in self.parts.of_same(each.target):
+                # Of a fact, that who it is about is somebody's wife says nothing more.
+                if target != each.target or self._targets[target].kind == "entity":
+                    yield Finding(target, "literal", Part.DESCRIBED, *span)
 
     def _weighed(self, found: Finding, text: str) -> Finding:
         """Return a finding as what it is: a weak value within another thing's name is only part of that."""

@@ -63,7 +63,7 @@ class _Parts:
     parts: set[int] = field(default_factory=set)
 
     def add(self, finding: Finding) -> None:
-        if finding.part in (Part.NAME, Part.MISSPELT):
+        if finding.part in (Part.NAME, Part.MISSPELT, Part.DESCRIBED):
             self.names.add(finding.target)
         elif finding.part is Part.NAME_PART:
             # A word that nobody else is called by is the name.
