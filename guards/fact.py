@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from guards.base import Arms, Finding, Part, Stance
+from guards.headings import Headings
 from guards.literal import Literals, name_parts, value_words
 from guards.prompt import says
 from policies.people import TITLES
@@ -95,6 +96,10 @@ class Completion:
         """Targets whose name this answer has brought."""
         self._recent: dict[str, list[set[tuple[int, int]]]] = {}
         """Values of each channel's last sentences, oldest first; one that is still open is the last."""
+        self._headings: dict[str, Headings] = {}
+        """What stands over the lines of each channel."""
+        self._over: set[int] = set()
+        """Targets of which a value stands over a line of the unit at hand."""
         self._open: set[str] = set()
         """Channels whose last sentence goes on in their next unit."""
         self._tails: dict[str, str] = {}
@@ -112,6 +117,8 @@ class Completion:
         """
         names = _spans(unit.findings, Part.NAME)
         values = _value_spans(unit.findings)
+        ends = ((end, place) for place, each in values.items() for (_, end), _ in each)
+        self._over = {at for at, _ in self._headings.setdefault(channel, Headings()).take(unit.text, ends)}
         found = list(_unasked(unit.findings))
         found += self._by_surname(unit, channel, names.keys(), {target for target, _ in values})
         found += self._straddling(unit.text, channel)
@@ -127,6 +134,7 @@ class Completion:
     def _by_surname(self, unit: Unit, channel: str, names: Set[int], valued: Set[int]) -> Iterator[Leak]:
         """Find values beside the surname of their owner, and a surname behind its owner's value."""
         recent = {at for channel in self._recent.values() for values in channel for at, _ in values}
+        recent |= self._over
         for index in sorted((valued | recent) - self._named - names - self._arms.targets):
             text = unit.text if index not in valued else self._tails.get(channel, "") + unit.text
             if not (spans := self._surnames(index, text)):
@@ -221,7 +229,7 @@ class Completion:
         if index in self._arms.named or index in self._arms.armed:
             return False
         recent = (values for channel in self._recent.values() for values in channel)
-        if any(at == index for values in recent for at, _ in values):
+        if index in self._over or any(at == index for values in recent for at, _ in values):
             return True
         return (index, 0) in self._arms.values
 
