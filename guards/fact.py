@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from guards.base import Arms, Finding, Part, Stance
+from guards.codecs_misspelt import misspelt_names
 from guards.headings import Headings
 from guards.literal import Literals, name_parts, value_words
 from guards.prompt import says
@@ -25,6 +26,7 @@ from policies.relations import Lexicon
 from policies.text import fold, sentence_end, sentences
 
 if TYPE_CHECKING:
+    from guards.misspelt import Misspelt
     from guards.name_words import NameWords
     from guards.runs import Runs
 
@@ -80,10 +82,12 @@ class Completion:
         runs: Sequence[Runs] = (),
         ordinary: Set[str] = frozenset(),
         parts: NameWords | None = None,
+        misspelt: Misspelt | None = None,
     ) -> None:
         """`ordinary`: words that are no names, though written with a capital; without any, none is one.
 
         parts: the words of all names, so that one that only one target has stands for it.
+        misspelt: the policy's, so that a name that is sought does not leave misspelt either.
         """
         self._policy = policy
         self._arms = arms
@@ -92,6 +96,7 @@ class Completion:
         self._words = words
         self._ordinary = ordinary
         self._all_parts = parts
+        self._misspelt = misspelt
         self._named: set[int] = set()
         """Targets whose name this answer has brought."""
         self._recent: dict[str, list[set[tuple[int, int]]]] = {}
@@ -235,14 +240,25 @@ class Completion:
 
     def _reversed(self, unit: Unit) -> Iterable[Leak]:
         """A sentence that answers a reversed question names somebody else, or does not leave."""
+        if not self._arms.reversed:
+            return
         words = set(unit.folded.split())
+        misspelt = self._misspelt_in(unit.text)
         for index in sorted(self._arms.reversed):
             parts = self._parts[index]
             # Also within longer words: a name with a syllable hung on is still the name.
             run_together = "".join(unit.folded.split())
             named = any(part in run_together for part in parts if len(part) >= MIN_INSIDE)
-            if named or words & parts or not self._names_another(unit.text, index):
+            named = named or bool(words & parts) or index in misspelt
+            if named or not self._names_another(unit.text, index):
                 yield Leak(index, "fact")
+
+    def _misspelt_in(self, text: str) -> set[int]:
+        """Return the targets whose names are misspelt in a text."""
+        if self._misspelt is None:
+            return set()
+        found = misspelt_names(self._misspelt, self._policy.targets, text, fold(text))
+        return {each.target for each in found}
 
     def _names_another(self, text: str, index: int) -> bool:
         """Whether the text holds a name that is neither the target's nor a value of its facts."""

@@ -120,7 +120,7 @@ class Passages:
         self._targets = policy.targets
         self._own: dict[int, frozenset[str]] = {}
         """Words of the targets of which a value was found."""
-        self._misspelt = Misspelt(policy)
+        self.misspelt = Misspelt(policy)
         self.parts = NameWords(policy, shortest=_MIN_PART, ordinary=words.stop_words)
         """Targets by the words of their names."""
         self._hyphened: dict[tuple[str, str], set[int]] = {}
@@ -238,7 +238,7 @@ class Passages:
         named = {each.target for each in found if each.part is Part.NAME}
         return [
             each
-            for each in misspelt_names(self._misspelt, self._targets, text, folded)
+            for each in misspelt_names(self.misspelt, self._targets, text, folded)
             if each.target not in named
             and not any(other.start < each.end and each.start < other.end for other in found)
         ]
