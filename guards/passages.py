@@ -23,6 +23,7 @@ from guards.literal import Literals, name_parts, value_words
 from guards.misspelt import Misspelt
 from guards.name_words import NameWords
 from guards.remembered import Remembered
+from guards.small import is_number_for_word, is_small_name, is_small_title
 from guards.whole import stands_alone
 from policies.calibrate import ordinary_words
 from policies.people import TITLES
@@ -192,6 +193,7 @@ class Passages:
         findings += [found for found in self.codecs.find(text) if found.part is not Part.PATTERN]
         words = folded.words
         findings += self._misspelt_names(text, folded, findings)
+        findings = [found for each in findings if (found := self._as_written(each, text))]
         named = not self.parts.isdisjoint(words)
         if named:
             findings += self._name_parts(text, folded)
@@ -220,10 +222,26 @@ class Passages:
                 if target != each.target or self._targets[target].kind == "entity":
                     yield Finding(target, "literal", Part.DESCRIBED, *span)
 
+    def _as_written(self, found: Finding, text: str) -> Finding | None:
+        """Return a finding of a name as what it is: without the capitals that it needs, no name at all."""
+        if found.part not in (Part.NAME, Part.MISSPELT) or found.scan == "codec":
+            return found
+        place = text, found.start, found.end, self._targets[found.target]
+        small = is_small_name(*place)
+        if found.part is Part.MISSPELT:
+            return None if small or is_number_for_word(*place) else found
+        # Its words in a row may be the name all the same: its values do not come, and the question passes.
+        return replace(found, part=Part.NAME_PART) if small else found
+
     def _weighed(self, found: Finding, text: str) -> Finding:
         """Return a finding as what it is: a weak value within another thing's name is only part of that."""
-        if found.part is not Part.VALUE or found.strong:
+        if found.part is not Part.VALUE or found.fact is None:
             return found
+        if found.strong:
+            titled = self._targets[found.target].facts[found.fact].of_works
+            if not titled or not is_small_title(text, found.start, found.end, self._words.stop_words):
+                return found
+            found = replace(found, strong=False)
         own = self._own.get(found.target)
         if own is None:
             target = self._targets[found.target]
