@@ -15,6 +15,7 @@ from typing import NamedTuple
 from guards.base import Part
 from guards.written import Entries, Index
 from policies.known import known_words
+from policies.people import TITLES
 from policies.policy import Policy
 from policies.text import Folded, fold
 
@@ -22,7 +23,7 @@ _MIDDLES = 2
 """Words of the same name between two of its words, at most."""
 _LABELS = 8
 """Words between two words of a name, at most, where they say what these are."""
-_TITLES = frozenset("mr mrs ms miss mx dr prof professor sir dame lady lord rev st jr sr".split())
+_TITLES = TITLES | {"st", "jr", "sr"}
 _PARTICLES = frozenset(
     "van von der den de del della di da dos du la le el al bin ibn ben af av zu ter nee".split()
 )

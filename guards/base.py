@@ -45,6 +45,8 @@ class Part(StrEnum):
     """A word of a name, by itself: it may be anybody's."""
     MISSPELT = "misspelt name"
     """A name that is not written as it should be."""
+    DESCRIBED = "described"
+    """Somebody whom a text tells by another person: 'the wife of …'."""
     VALUE = "value"
     VALUE_PART = "value part"
     """A value within another thing's name or a longer number, in a request: it may be no value of the

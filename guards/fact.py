@@ -16,13 +16,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from guards.base import Arms, Finding, Part, Stance
+from guards.codecs_misspelt import misspelt_names
+from guards.headings import Headings
 from guards.literal import Literals, name_parts, value_words
 from guards.prompt import says
+from policies.people import TITLES
 from policies.policy import Policy
 from policies.relations import Lexicon
 from policies.text import fold, sentence_end, sentences
 
 if TYPE_CHECKING:
+    from guards.misspelt import Misspelt
     from guards.name_words import NameWords
     from guards.runs import Runs
 
@@ -31,11 +35,12 @@ MIN_INSIDE = 5
 _RECENT_UNITS = 2
 """A value and a name complete a fact when at most this many units lie between them and the value is first."""
 _HEDGES = ("but", "however", "though", "although", "except", "only that", "apart from", "unless", "yet")
+_INITIALS = 3
+"""Initials before a surname that are looked at."""
+_LONE = frozenset("ai")
+"""Without a dot they are words: 'I', 'A'."""
 _PARTICLES = frozenset("of the de da di del van von der bin al el la le y and".split())
 """Words within names, which are written small."""
-_TITLES = frozenset(
-    "mr mrs ms miss mx dr prof professor sir dame lady lord author writer novelist poet".split()
-)
 _NAME = re.compile(r"[^\W\d_][\w'’-]+")
 
 
@@ -77,10 +82,12 @@ class Completion:
         runs: Sequence[Runs] = (),
         ordinary: Set[str] = frozenset(),
         parts: NameWords | None = None,
+        misspelt: Misspelt | None = None,
     ) -> None:
         """`ordinary`: words that are no names, though written with a capital; without any, none is one.
 
         parts: the words of all names, so that one that only one target has stands for it.
+        misspelt: the policy's, so that a name that is sought does not leave misspelt either.
         """
         self._policy = policy
         self._arms = arms
@@ -89,10 +96,15 @@ class Completion:
         self._words = words
         self._ordinary = ordinary
         self._all_parts = parts
+        self._misspelt = misspelt
         self._named: set[int] = set()
         """Targets whose name this answer has brought."""
         self._recent: dict[str, list[set[tuple[int, int]]]] = {}
         """Values of each channel's last sentences, oldest first; one that is still open is the last."""
+        self._headings: dict[str, Headings] = {}
+        """What stands over the lines of each channel."""
+        self._over: set[int] = set()
+        """Targets of which a value stands over a line of the unit at hand."""
         self._open: set[str] = set()
         """Channels whose last sentence goes on in their next unit."""
         self._tails: dict[str, str] = {}
@@ -110,6 +122,8 @@ class Completion:
         """
         names = _spans(unit.findings, Part.NAME)
         values = _value_spans(unit.findings)
+        ends = ((end, place) for place, each in values.items() for (_, end), _ in each)
+        self._over = {at for at, _ in self._headings.setdefault(channel, Headings()).take(unit.text, ends)}
         found = list(_unasked(unit.findings))
         found += self._by_surname(unit, channel, names.keys(), {target for target, _ in values})
         found += self._straddling(unit.text, channel)
@@ -125,6 +139,7 @@ class Completion:
     def _by_surname(self, unit: Unit, channel: str, names: Set[int], valued: Set[int]) -> Iterator[Leak]:
         """Find values beside the surname of their owner, and a surname behind its owner's value."""
         recent = {at for channel in self._recent.values() for values in channel for at, _ in values}
+        recent |= self._over
         for index in sorted((valued | recent) - self._named - names - self._arms.targets):
             text = unit.text if index not in valued else self._tails.get(channel, "") + unit.text
             if not (spans := self._surnames(index, text)):
@@ -140,7 +155,7 @@ class Completion:
         if self._all_parts is None:
             return []
         own = {full[-1] for name in target.names if len(full := fold(name).words) > 1}
-        own = {word for word in own - self._ordinary if tuple(self._all_parts.targets(word)) == (index,)}
+        own = {word for word in own - self._ordinary if self._all_parts.is_of_one(word)}
         folded = fold(text)
         words = folded.words
         if own.isdisjoint(words):
@@ -155,12 +170,25 @@ class Completion:
     def _is_anothers(
         self, text: str, words: Sequence[str], spans: Sequence[tuple[int, int]], at: int, own: Set[str]
     ) -> bool:
-        """Whether the word before a surname makes it another person's: 'Tom Vennaker'."""
-        if at == 0 or text[spans[at - 1][1] : spans[at][0]].strip(" ."):
+        """Whether what stands before a surname makes it another person's: 'Tom Vennaker', 'T. Vennaker'.
+
+        own: the folded words of the target's names.
+        """
+        begin = at
+        while 0 < begin > at - _INITIALS and len(words[begin - 1]) == 1:
+            if text[spans[begin - 1][1] : spans[begin][0]].strip(" ."):
+                break
+            begin -= 1
+        # Of several initials the first one is the first name's.
+        initial = words[begin] if begin < at else ""
+        if initial and text[spans[begin][0]].isupper() and not any(word.startswith(initial) for word in own):
+            return initial not in _LONE or text[spans[begin][1]] == "."
+        # A dot shortens a title; between a word and an initial it ends a sentence.
+        before = begin - 1
+        if before < 0 or text[spans[before][1] : spans[begin][0]].strip(" " if initial else " ."):
             return False
-        before = words[at - 1]
-        known = before in own or before in _TITLES or before in self._words.stop_words
-        return text[spans[at - 1][0]].isupper() and not known
+        known = words[before] in own or words[before] in TITLES or words[before] in self._words.stop_words
+        return text[spans[before][0]].isupper() and not known
 
     def _remember(self, values: set[tuple[int, int]], unit: Unit, channel: str) -> None:
         """Count a unit's sentences behind the values of its own channel.
@@ -206,20 +234,31 @@ class Completion:
         if index in self._arms.named or index in self._arms.armed:
             return False
         recent = (values for channel in self._recent.values() for values in channel)
-        if any(at == index for values in recent for at, _ in values):
+        if index in self._over or any(at == index for values in recent for at, _ in values):
             return True
         return (index, 0) in self._arms.values
 
     def _reversed(self, unit: Unit) -> Iterable[Leak]:
         """A sentence that answers a reversed question names somebody else, or does not leave."""
+        if not self._arms.reversed:
+            return
         words = set(unit.folded.split())
+        misspelt = self._misspelt_in(unit.text)
         for index in sorted(self._arms.reversed):
             parts = self._parts[index]
             # Also within longer words: a name with a syllable hung on is still the name.
             run_together = "".join(unit.folded.split())
             named = any(part in run_together for part in parts if len(part) >= MIN_INSIDE)
-            if named or words & parts or not self._names_another(unit.text, index):
+            named = named or bool(words & parts) or index in misspelt
+            if named or not self._names_another(unit.text, index):
                 yield Leak(index, "fact")
+
+    def _misspelt_in(self, text: str) -> set[int]:
+        """Return the targets whose names are misspelt in a text."""
+        if self._misspelt is None:
+            return set()
+        found = misspelt_names(self._misspelt, self._policy.targets, text, fold(text))
+        return {each.target for each in found}
 
     def _names_another(self, text: str, index: int) -> bool:
         """Whether the text holds a name that is neither the target's nor a value of its facts."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from guards.base import Compiled, Finding, Part, Passage, ScanError
 from guards.codecs import Codecs
 from guards.codecs_misspelt import misspelt_names
+from guards.described import described
 from guards.literal import Literals, name_parts, value_words
 from guards.misspelt import Misspelt
 from guards.name_words import NameWords
 from guards.remembered import Remembered
+from guards.small import is_number_for_word, is_small_name, is_small_title
 from guards.whole import stands_alone
 from policies.calibrate import ordinary_words
+from policies.people import TITLES
 from policies.policy import Policy
 from policies.relations import Lexicon
 from policies.text import Folded, fold, sentences
@@ -40,7 +43,6 @@ INLINE_CHARS = 20_000
 
 _MIN_PART = 4
 """Shorter words of names ('Lee', 'Ana', 'von') are found in full names only."""
-_TITLES = frozenset("mr mrs ms miss dr prof professor sir lady lord madam doctor".split())
 _CACHED = 8_192
 _CACHED_CHARS = 200
 """Shorter passages are read anew, where nothing need be encoded: it costs no more than their hash."""
@@ -119,7 +121,7 @@ class Passages:
         self._targets = policy.targets
         self._own: dict[int, frozenset[str]] = {}
         """Words of the targets of which a value was found."""
-        self._misspelt = Misspelt(policy)
+        self.misspelt = Misspelt(policy)
         self.parts = NameWords(policy, shortest=_MIN_PART, ordinary=words.stop_words)
         """Targets by the words of their names."""
         self._hyphened: dict[tuple[str, str], set[int]] = {}
@@ -191,11 +193,13 @@ class Passages:
         findings += [found for found in self.codecs.find(text) if found.part is not Part.PATTERN]
         words = folded.words
         findings += self._misspelt_names(text, folded, findings)
+        findings = [found for each in findings if (found := self._as_written(each, text))]
         named = not self.parts.isdisjoint(words)
         if named:
             findings += self._name_parts(text, folded)
         if self._hyphened:
             findings += self._hyphened_parts(words, folded)
+        findings += list(self._described(text, findings))
         reach = self._reach
         ends = _ends(text) if findings else ()
         if not folded.spans or len(folded.text) <= 2 * reach:
@@ -204,10 +208,40 @@ class Passages:
         tail = folded.spans[folded.word_at(len(folded.text) - reach)][0]
         return Seen(tuple(findings), named, head, tail, ends)
 
+    def _described(self, text: str, found: Iterable[Finding]) -> Iterator[Finding]:
+        """Find those who are told by a value of theirs: 'the wife of Ruben Kesselring'."""
+        for each in found:
+            if each.part is not Part.VALUE or each.fact is None:
+                continue
+            relation = self._targets[each.target].facts[each.fact].relation
+            span = described(text, each.start, each.end, relation, self._words.stop_words)
+            if span is None:
+                continue
+            for target in self.parts.of_same(each.target):
+                # Of a fact, that who it is about is somebody's wife says nothing more.
+                if target != each.target or self._targets[target].kind == "entity":
+                    yield Finding(target, "literal", Part.DESCRIBED, *span)
+
+    def _as_written(self, found: Finding, text: str) -> Finding | None:
+        """Return a finding of a name as what it is: without the capitals that it needs, no name at all."""
+        if found.part not in (Part.NAME, Part.MISSPELT) or found.scan == "codec":
+            return found
+        place = text, found.start, found.end, self._targets[found.target]
+        small = is_small_name(*place)
+        if found.part is Part.MISSPELT:
+            return None if small or is_number_for_word(*place) else found
+        # Its words in a row may be the name all the same: its values do not come, and the question passes.
+        return replace(found, part=Part.NAME_PART) if small else found
+
     def _weighed(self, found: Finding, text: str) -> Finding:
         """Return a finding as what it is: a weak value within another thing's name is only part of that."""
-        if found.part is not Part.VALUE or found.strong:
+        if found.part is not Part.VALUE or found.fact is None:
             return found
+        if found.strong:
+            titled = self._targets[found.target].facts[found.fact].of_works
+            if not titled or not is_small_title(text, found.start, found.end, self._words.stop_words):
+                return found
+            found = replace(found, strong=False)
         own = self._own.get(found.target)
         if own is None:
             target = self._targets[found.target]
@@ -222,7 +256,7 @@ class Passages:
         named = {each.target for each in found if each.part is Part.NAME}
         return [
             each
-            for each in misspelt_names(self._misspelt, self._targets, text, folded)
+            for each in misspelt_names(self.misspelt, self._targets, text, folded)
             if each.target not in named
             and not any(other.start < each.end and each.start < other.end for other in found)
         ]
@@ -237,9 +271,11 @@ class Passages:
     def _name_parts(self, text: str, folded: Folded) -> Iterator[Finding]:
         """Find words of names in runs of capitalised words that hold no other name's."""
         for run in _runs(text, folded, self._is_unusual):
-            words = {word for word, _ in run} - self._words.stop_words - _TITLES
+            # A title is none of a name ('Captain'), unless it is a word of one ('King').
+            words = {word for word, _ in run if word in self.parts or word not in TITLES}
+            words -= self._words.stop_words
             targets = self.parts.targets_with(words)
-            own = {target for target in targets if name_parts(self._targets[target]) >= words}
+            own = {target for target in targets if _has(name_parts(self._targets[target]), words)}
             for word, span in run if own else ():
                 # Without a capital, or with signs before it, a first name beside it may not have been seen.
                 alone = text[span[0]].isupper() and text[max(0, span[0] - 2) : span[0]].isascii()
@@ -275,6 +311,11 @@ class Passages:
                 via = (said[number][0].path, "messages joined")
                 findings.append(replace(each, start=0, end=end, via=via))
         return findings
+
+
+def _has(parts: Set[str], words: Iterable[str]) -> bool:
+    """Whether words are all of one's names, or initials of them."""
+    return all(word in parts or word in {part[0] for part in parts} for word in words)
 
 
 def _hyphened(names: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -24,6 +24,7 @@ from guards.cipher import SUFFIX
 from guards.codecs_named import without_stated
 from guards.literal import name_parts, value_words
 from guards.passages import Passages, Seen, chars_of, worked_out
+from guards.small import is_ordinary, written
 from policies.policy import Fact, Policy, Relation, Target
 from policies.relations import Entry, Lexicon
 from policies.text import fold, sentences
@@ -63,7 +64,7 @@ class _Parts:
     parts: set[int] = field(default_factory=set)
 
     def add(self, finding: Finding) -> None:
-        if finding.part in (Part.NAME, Part.MISSPELT):
+        if finding.part in (Part.NAME, Part.MISSPELT, Part.DESCRIBED):
             self.names.add(finding.target)
         elif finding.part is Part.NAME_PART:
             # A word that nobody else is called by is the name.
@@ -159,12 +160,14 @@ class Reader:
         words = {word for here in folded for word in here}
         if len(words) > _MAX_SCATTERED:
             return
+        shown = written(passage.text for passage in passages)
         for passage, here in zip(passages, folded, strict=True):
             if not passage.current:
                 continue
             parts = self._passages.parts
             for index in sorted({target for word in here for target in parts.targets(word)}):
-                if any(_is_named_by(words, name) for name in self._policy.targets[index].names):
+                names = self._policy.targets[index].names
+                if any(_is_named_by(shown if is_ordinary(name) else words, name) for name in names):
                     yield Finding(index, "literal", Part.NAME, 0, 0, via=(passage.path, "words apart"))
 
     def _arm(self, turn: _Turn, question: _Parts, history: _Parts, findings: tuple[Finding, ...]) -> Arms:

@@ -87,7 +87,7 @@ class Guard:
         self._words = lexicon()
         self._ordinary = known_words().common if self._literals.max_chars else frozenset[str]()
         passages = Passages(policy, self._literals, meaning, self._words, asked, codecs, self._runs)
-        self._parts = passages.parts
+        self._parts, self._misspelt = passages.parts, passages.misspelt
         self._reader = Reader(policy, passages, self._words)
 
     @property
@@ -221,7 +221,8 @@ class Guard:
         """
         if account is None:
             account = Account.of(self.policy, arms, self._words, self._ordinary)
-        made = (self.policy, arms, self._literals, self._words, self._runs, self._ordinary, self._parts)
+        known = (self._ordinary, self._parts, self._misspelt)
+        made = (self.policy, arms, self._literals, self._words, self._runs, *known)
         if arms.stance is Stance.CLEAR:
             evidence = [Completion(*made) for _ in range(choices)]
         else:

@@ -22,7 +22,7 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.calibrate import retain_sentences
+from policies.calibrate import ordinary_words, retain_sentences
 from policies.letters import NameLetters
 from policies.text import fold
 
@@ -30,6 +30,20 @@ _HASH_BYTES = 8
 _LATIN_END = 0x250
 _FIRST, _LAST = ("first", "last")
 _COMMON_WORDS = 20_000
+_NAMES_TOO = frozenset(
+    "april art august autumn banks basil bell berry bill bird bishop black bloom blossom bond bridge "
+    "brook brooks bush camp chance chase christian church clay cliff cook cross crystal daisy dale "
+    "dawn day dean destiny dove drew earl east eve faith fern field fields fish flint flower ford "
+    "forest fox frank frost gene glass gold grace grant gray green guy hall hazel heath heather hill "
+    "holly hope hunter iris ivory ivy jack jade jasmine jay jewel joy june king knight lake lane lily "
+    "long love mark marsh mason may melody mercy miles moon nick north olive page park parks parsons "
+    "pat patience pearl penny petal piper pope price prince queen rain ray reed rice river rivers rob "
+    "robin rod rose ruby sage salt sandy savage scarlet sharp short silver sky small snow star "
+    "sterling stone storm strong sue summer sunny swift temple topaz trinity viola violet wade ward "
+    "west white will willow winter wolf wood woods worth young".split()
+)
+"""Words of every day that registers of names hold as well, and that mean themselves where they are written
+small."""
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -116,6 +130,19 @@ def names() -> tuple[tuple[str, ...], tuple[str, ...]]:
             if kept is not None and isinstance(listed, Mapping | list | tuple):
                 kept.update(name for name in listed if isinstance(name, str) and _is_latin(name))
     return tuple(sorted(given)), tuple(sorted(family))
+
+
+@cache
+def _of_names() -> frozenset[str]:
+    """Return the folded words of all names of the registers."""
+    return frozenset(part for each in names() for name in each for part in fold(name).text.split())
+
+
+def is_word(word: str) -> bool:
+    """Whether a folded word is an ordinary one that, written small, is more likely itself than a name."""
+    if word in _NAMES_TOO or word in ordinary_words():
+        return True
+    return word in known_words().common and word not in _of_names()
 
 
 def _providers() -> Iterator[type]:

@@ -9,6 +9,25 @@ from functools import lru_cache
 from policies.scripts import romanised, transliterations
 from policies.text import fold
 
+TITLES = frozenset(
+    "mr mrs ms miss mx mister dr prof professor doctor sir dame lady lord madam author writer "
+    "novelist poet captain capt major colonel col general gen lieutenant lt sergeant sgt corporal cpl "
+    "private admiral commander cmdr officer detective inspector constable sheriff sailor pilot nurse "
+    "sister brother father mother pastor reverend rev rabbi imam bishop cardinal sheikh uncle aunt "
+    "auntie grandma grandpa cousin king queen prince princess count countess duchess baron baroness "
+    "emperor empress sultan tsar hon honourable honorable senator sen congressman congresswoman "
+    "representative governor gov mayor minister president pres chancellor ambassador judge justice "
+    "secretary councillor engineer eng architect attorney lawyer chef coach teacher director chairman "
+    "chairwoman principal manager comrade citizen actor actress singer painter artist journalist "
+    "scientist student herr herrn frau fraulein fru froken madame mme mademoiselle mlle monsieur "
+    "senor senora senorita sra srta dona signor signora signorina senhor senhora mevrouw meneer pani "
+    "ing dipl mag dott".split()
+)
+"""Folded words before a name that are none of it, in everyday writing.
+
+Some ('King', 'Major') are names as well: those of the policy come first.
+"""
+# Of a value only these: 'Uncle Ben' without his title would be any Ben.
 _TITLE = re.compile(
     r"(?:(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|Doctor|Sir|Dame|Lady|Lord|Herr|Frau|Madame|Monsieur|Señora?|Rev|Fr|"
     r"Captain|Capt|Judge|President|Senator|Dr\.\s?med)\.?\s+)+"

@@ -44,6 +44,10 @@ class Relation:
     despite: tuple[str, ...] = ()
     """Folded words that void `unless` where they stand in the same sentence: 'when and where was she born?'
     asks for the place too."""
+    nouns: tuple[str, ...] = ()
+    """Folded nouns for what the subject is to the value: of a spouse 'wife', of a child 'mother'."""
+    joins: tuple[str, ...] = ()
+    """Folded phrases that stand before the value and say the same: 'married to'."""
 
 
 @quickly_pickled

@@ -7,7 +7,7 @@ words themselves stand in `relations.yaml`, which people may read and correct.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
@@ -26,6 +26,8 @@ class Entry:
     cues: tuple[str, ...]
     unless: tuple[str, ...]
     despite: tuple[str, ...]
+    nouns: tuple[str, ...]
+    joins: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ def lexicon() -> Lexicon:
     text = resources.files("policies").joinpath("relations.yaml").read_text(encoding="utf-8")
     data: dict[str, Any] = plain(compose(text)[0])
     entries = tuple(
-        Entry(*(_all(each.get(field, ())) for field in ("names", "cues", "unless", "despite")))
+        Entry(**{field.name: _all(each.get(field.name, ())) for field in fields(Entry)})
         for each in data["relations"]
     )
     by_name: dict[str, Entry] = {}
@@ -102,7 +104,9 @@ def _with_cues(name: str, asked: tuple[str, ...]) -> Relation:
     if entry is None:
         own = _content((name,), (), known.stop_words) or (folded(name),)
         return Relation(name, _unique((*own, *asked)))
-    return Relation(name, _unique((*entry.cues, *asked)), entry.unless, entry.despite)
+    return Relation(
+        name, _unique((*entry.cues, *asked)), entry.unless, entry.despite, entry.nouns, entry.joins
+    )
 
 
 def folded(text: str) -> str:

@@ -272,3 +272,26 @@ def test_a_place_leaks_without_its_country_where_its_subject_is_in_play() -> Non
     arms = read(WARDEN, "Who is Tamsin Orrebrook?", ("assistant", "…"), "What of Ana Kovač's town?")
     assert arms.stance is WATCHED
     assert "Meridane" not in answer(WARDEN, arms, "It is near Port Meridane. It rains.").get(CONTENT, "")
+
+
+SOUGHT = Guard(
+    policy(
+        target("odalys", names=["Odalys Vennaker"], facts=[("born in", ["Port Meridane"])]),
+        target("freja", names=["Freja Oskelund"], facts=[("born in", ["Halden"])]),
+    )
+)
+
+
+@pytest.mark.parametrize("name", ["Odalyz Venaker", "Oddalys Vennakker", "Odlays Vennakre", "0dalyz Venaker"])
+def test_who_is_sought_does_not_leave_misspelt_beside_another_name(name: str) -> None:
+    arms = read(SOUGHT, "Which author was born in Port Meridane?")
+    assert arms.stance is REVERSED
+    for text in (f"Not Ruben Kell but {name}.", f"It was {name}, they say, and Tom Marsh was not."):
+        assert "ker" not in answer(SOUGHT, arms, text)[CONTENT]
+
+
+@pytest.mark.parametrize("name", ["Ruben Kell", "Tom Marsh", "Ana Kovač", "Freia Osklund"])
+def test_another_name_leaves_where_somebody_is_sought(name: str) -> None:
+    text = f"It was {name}."
+    arms = read(SOUGHT, "Which author was born in Port Meridane?")
+    assert answer(SOUGHT, arms, text)[CONTENT] == text
