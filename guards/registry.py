@@ -17,6 +17,7 @@ from guards.ledger import Account, Ledger, account
 from guards.literal import Apart, Literals
 from guards.numerals import Numerals
 from guards.passage import Quotes
+from guards.passage_lines import QuotesInLines
 from guards.passages import Passages, worked_out
 from guards.pattern import Patterns
 from guards.primed import Primed, said_before
@@ -27,7 +28,7 @@ from guards.secret import Secrets
 from guards.trigger import Triggers
 from guards.written import Written
 from policies.known import known_words
-from policies.policy import Policy
+from policies.policy import Kind, Policy
 from policies.relations import lexicon
 
 if TYPE_CHECKING:
@@ -36,13 +37,13 @@ if TYPE_CHECKING:
 
 SCANS: dict[str, Callable[[Policy], Compiled]] = {
     "literal": Literals, "numeral": Numerals, "digits": Digits, "pattern": Patterns, "codec": Codecs,
-    "passage": Quotes, "secret": Secrets,
+    "passage": Quotes, "passage in lines": QuotesInLines, "secret": Secrets,
 }  # fmt: skip
 """Every scan that runs over a stream.  `meaning` is not one of them: it is awaited, at sentence ends."""
 _PRIMED = (Quotes, Secrets)
 """Those of which the parts are nobody's name or value, so that the ledger does not count them."""
-IN_REQUESTS = ("passage", "secret")
-"""Those of them that look at requests as well, and that only policies with targets of their kind have."""
+IN_REQUESTS: dict[str, Kind] = {"passage": "passage", "passage in lines": "passage", "secret": "secret"}
+"""Those of them that look at requests as well, with the kind of target that a policy must have for them."""
 
 
 class Guard:
@@ -76,7 +77,7 @@ class Guard:
         table: dict[str, Compiled] = {
             name: made.get(name) or make(policy)
             for name, make in SCANS.items()
-            if name in kinds or name not in IN_REQUESTS and (name not in runs or runs[name].keys)
+            if (IN_REQUESTS[name] in kinds if name in IN_REQUESTS else name not in runs or runs[name].keys)
         }
         self._scans = tuple(table.values()) if scans is None else tuple(scans)
         self._triggers = Triggers(policy) if "trigger" in kinds else None

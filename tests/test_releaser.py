@@ -372,7 +372,7 @@ def test_leaves_of_tool_calls_are_judged_like_any_text() -> None:
 
 
 def test_the_table_of_scans_names_every_stream_scan() -> None:
-    wanted = {"literal", "numeral", "digits", "pattern", "codec", "passage", "secret"}
+    wanted = {"literal", "numeral", "digits", "pattern", "codec", "passage", "passage in lines", "secret"}
     assert set(registry.SCANS) == wanted
     assert all(isinstance(make(POLICY).open(), (LiteralScan, object)) for make in registry.SCANS.values())
 
