@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.prompts import kept
-from guards.base import Progress
+from guards.base import Channel, Progress
 from guards.passage_lines import QuotesInLines, _InLines
 from guards.registry import Guard
 from tests.guarding import CLEAR, answer
@@ -45,7 +45,8 @@ BETWEEN = {
 def test_a_passage_is_withheld_whatever_stands_between_its_lines(between: str, cut: int) -> None:
     guard = Guard(of((SALT, 8)))
     text = f"Here it is: {between.join(LINES)}"
-    said = answer(guard, CLEAR, *(text[at : at + cut] for at in range(0, len(text), cut)))
+    pieces = [(0, Channel.CONTENT, text[at : at + cut]) for at in range(0, len(text), cut)]
+    said = answer(guard, CLEAR, pieces=pieces)
     released = "".join(said.values())
     assert not [word for word in ("winter", "nobody", "counted") if word in released], released
 
