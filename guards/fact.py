@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from rapidfuzz.distance import OSA
+
 from guards.base import Arms, Finding, Part, Stance
 from guards.codecs_misspelt import misspelt_names
 from guards.headings import Headings
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 MIN_INSIDE = 5
 """A part of a name of this many letters is also looked for inside longer words of a reversed answer."""
+_SLIPS = 4
+"""Of so many letters of a name that is sought, one may be wrong in an answer."""
 _RECENT_UNITS = 2
 """A value and a name complete a fact when at most this many units lie between them and the value is first."""
 _HEDGES = ("but", "however", "though", "although", "except", "only that", "apart from", "unless", "yet")
@@ -254,11 +258,21 @@ class Completion:
                 yield Leak(index, "fact")
 
     def _misspelt_in(self, text: str) -> set[int]:
-        """Return the targets whose names are misspelt in a text."""
+        """Return the targets whose names are misspelt in a text, a quarter of their letters wrong at most.
+
+        Who is sought is one of those that the answer may name, and real names are more alike than chance.
+        """
         if self._misspelt is None:
             return set()
         found = misspelt_names(self._misspelt, self._policy.targets, text, fold(text))
-        return {each.target for each in found}
+        return {
+            each.target
+            for each in found
+            if any(
+                _SLIPS * OSA.distance(fold(text[each.start : each.end]).text, name) <= len(name)
+                for name in (fold(name).text for name in self._policy.targets[each.target].names)
+            )
+        }
 
     def _names_another(self, text: str, index: int) -> bool:
         """Whether the text holds a name that is neither the target's nor a value of its facts."""
