@@ -87,7 +87,7 @@ def test_several_processes_are_shown_together(tmp_path: Path) -> None:
 
 def test_every_scan_that_the_guards_name_is_a_label() -> None:
     """A scan that is not listed would be counted as `other`."""
-    named = set(SCANS)
+    named = set(SCANS) - {"passage in lines"}  # what that finds is a finding of `passage`
     for file in (Path(__file__).parents[1] / "guards").glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
