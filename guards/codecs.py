@@ -346,6 +346,9 @@ class CodecScan:
         if closed:
             self._tail, self._base = "", total
             return Progress(findings, total)
+        if folded.text[-1] != " ":
+            # An invisible sign has not ended the word: a space behind it would make it a letter by itself.
+            look.hold(folded.spans[-1][0])
         self._safe_to = self._base + look.undecided
         self._looked = decided - self._drop(text, folded, initials, look.undecided)
         return Progress(findings, self._safe_to)

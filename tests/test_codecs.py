@@ -318,6 +318,13 @@ def test_what_is_called_safe_never_becomes_part_of_a_finding() -> None:
     check_withholding(SCANS.open, FRAGMENTS)
 
 
+@pytest.mark.parametrize("sign", ["\u200b", "\u00ad", "\u0301"])
+def test_an_invisible_sign_ends_no_word(sign: str) -> None:
+    scan = SCANS.open()
+    assert scan.feed(f"1{sign}").safe_to == 0 == scan.feed(" b").safe_to
+    assert scan.feed("ut all of it. ").safe_to > 3
+
+
 def test_what_is_held_back_is_bounded_by_the_policy() -> None:
     check_bounded(SCANS.open, FRAGMENTS, SCANS.max_chars)
 
