@@ -68,7 +68,7 @@ def cost_ms(search: Callable[[Vectors], object], texts: Vectors) -> float:
 def measured(rows: Vectors, near: Vectors, far: Vectors, probes: Vectors) -> Measured:
     """Measure the rows with all of them looked at, and with the lists.
 
-    probes: what the lists are tried with when it is built; none of `near` and `far`.
+    probes: what the lists are tried with when they are built; none of `near` and `far`.
     """
     few = np.concatenate([near[:20], far[:20]])
     exact_ms, wanted = of_all(rows, few, (near, far))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from deploy.page import between
 from server.fields import ANSWER, REQUEST, Field
 
 FILE = Path(__file__).resolve().parent.parent / "docs" / "fields.md"
@@ -45,9 +46,7 @@ def _table(rows: Iterable[Field], verdicts: Mapping[str, str]) -> Iterator[str]:
 
 def written(page: str) -> str:
     """Return `page` with the tables between its marks."""
-    before, _, rest = page.partition(BEGIN)
-    after = rest.partition(END)[2]
-    return f"{before}{BEGIN}\n{tables()}\n{END}{after}"
+    return between(page, BEGIN, END, tables())
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from deploy.page import between
 from server.vllm_flags import REFUSED
 
 FILE = Path(__file__).resolve().parent.parent / "docs" / "vllm.md"
@@ -24,8 +25,7 @@ def table() -> str:
 
 def written(page: str) -> str:
     """Return `page` with the table between its marks."""
-    before, _, rest = page.partition(BEGIN)
-    return f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}"
+    return between(page, BEGIN, END, table())
 
 
 if __name__ == "__main__":

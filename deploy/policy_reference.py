@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from deploy.page import between
 from policies.document import KINDS
 from policies.schema import schema
 
@@ -121,9 +122,7 @@ def _yaml(example: object) -> str:
 
 def written(page: str) -> str:
     """Return `page` with the reference between its marks."""
-    before, _, rest = page.partition(BEGIN)
-    after = rest.partition(END)[2]
-    return f"{before}{BEGIN}\n{reference()}\n{END}{after}"
+    return between(page, BEGIN, END, reference())
 
 
 if __name__ == "__main__":

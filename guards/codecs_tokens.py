@@ -267,10 +267,7 @@ def _read(text: str, tokens: Sequence[tuple[int, int]]) -> tuple[list[Segment], 
     for count in _together(text, tokens):
         span = tokens[0][0], tokens[count - 1][1]
         joined = "".join(text[slice(*token)] for token in tokens[:count])
-        whole = [
-            Segment(*span, shown, via, group)
-            for shown, via in [*decodings(joined)] or decodings(joined.strip("_-"))
-        ]
+        whole = [Segment(*span, shown, via, group) for shown, via in _decoded(joined)]
         wide = tokens[0][1] - tokens[0][0] >= _WRAPPED and "\n" in text[tokens[0][1] : tokens[1][0]]
         if whole and wide and not found:
             found.append(whole.pop(0))
@@ -279,9 +276,7 @@ def _read(text: str, tokens: Sequence[tuple[int, int]]) -> tuple[list[Segment], 
         token = text[start:end]
         if end - start < MIN_TOKEN or _CODE_LIKE.search(token) is None:
             continue
-        # Low lines around it are emphasis, and signs of base64 themselves.
-        said = [*decodings(token)] or decodings(token.strip("_-"))
-        read = [Segment(start, end, shown, via, group) for shown, via in said]
+        read = [Segment(start, end, shown, via, group) for shown, via in _decoded(token)]
         if not read and end - start <= _MAX_PATH:
             read = [
                 Segment(start + piece.start(), start + piece.end(), shown, via, group)
@@ -312,6 +307,15 @@ def _together(text: str, tokens: Sequence[tuple[int, int]]) -> list[int]:
     ):
         alike += 1
     return list(dict.fromkeys(count for count in (lines + shorter, lines, alike) if count > 1))
+
+
+def _decoded(token: str) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the texts that a token may say, or else what it says without the lines around it.
+
+    Low lines there are emphasis, and signs of base64 themselves.
+    """
+    bare = token.strip("_-")
+    return [*decodings(token)] or ([*decodings(bare)] if bare != token else [])
 
 
 def decodings(token: str) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -247,14 +247,18 @@ class Completion:
         if not self._arms.reversed:
             return
         words = set(unit.folded.split())
-        misspelt = self._misspelt_in(unit.text)
+        misspelt: set[int] | None = None
         for index in sorted(self._arms.reversed):
             parts = self._parts[index]
             # Also within longer words: a name with a syllable hung on is still the name.
             run_together = "".join(unit.folded.split())
             named = any(part in run_together for part in parts if len(part) >= MIN_INSIDE)
-            named = named or bool(words & parts) or index in misspelt
-            if named or not self._names_another(unit.text, index):
+            leaks = named or bool(words & parts) or not self._names_another(unit.text, index)
+            if not leaks:
+                # Last: it takes longer than all else together.
+                misspelt = self._misspelt_in(unit.text) if misspelt is None else misspelt
+                leaks = index in misspelt
+            if leaks:
                 yield Leak(index, "fact")
 
     def _misspelt_in(self, text: str) -> set[int]:

@@ -51,9 +51,9 @@ _A = r"(?:[^\W\d_]|[\u00ad\u0300-\u036f\u200b-\u200f\u2060\ufeff])"
 """The same but for digits: '3-10' is no name, whatever it is."""
 JOINT = re.compile(rf"(?<={_A})[{_JOINTS}*_~`|=^$]{{1,4}}\n?(?={_A})")
 """What joins two parts of a word."""
-_OPENJOINT = re.compile(rf"(?<={_A})[{_JOINTS}*_~`|=^$]{{1,4}}\n?\Z")
+_OPEN_JOINT = re.compile(rf"(?<={_A})[{_JOINTS}*_~`|=^$]{{1,4}}\n?\Z")
 _SIGNS_ALONE = "*_~`{}[]|=^$"
-_SIGNS = tuple("<&\\*_~`{}[]|=^$")
+_SIGNS = ("<", "&", "\\", *_SIGNS_ALONE)
 _JOINT_SIGNS = tuple("-/()[]{}+:‐‑·•⁃")
 # A run of signs is looked at from its first one alone: from each of them, a long run would cost its square.
 _TELLING = re.compile(
@@ -165,7 +165,7 @@ def marked(text: str, *, closed: bool) -> Marked | None:
     plain = _in_one(pieces)
     made.plain = plain if telling else None
     # Also where a mark stands between a joint and what it joins.
-    if (joined or telling) and (JOINT.search(plain.text) or not closed and _OPENJOINT.search(plain.text)):
+    if (joined or telling) and (JOINT.search(plain.text) or not closed and _OPEN_JOINT.search(plain.text)):
         made.joined = _without_joints(plain, closed=closed)
     return made
 
@@ -230,7 +230,7 @@ def _without_joints(plain: Reading, *, closed: bool) -> Reading:
     offsets: list[int] = []
     at = 0
     end = len(plain.text)
-    if not closed and (open_joint := _OPENJOINT.search(plain.text)):
+    if not closed and (open_joint := _OPEN_JOINT.search(plain.text)):
         end = open_joint.start()
     for match in JOINT.finditer(plain.text, 0, end):
         text.append(plain.text[at : match.start()])

@@ -156,16 +156,17 @@ class Reader:
         """Find names whose words all stand in a short request, in any order, some of them in the question."""
         if not any(each.named for passage, each in zip(passages, seen, strict=True) if passage.current):
             return
-        folded = [set(fold(passage.text).text.split()) for passage in passages]
-        words = {word for here in folded for word in here}
+        folded = [fold(passage.text) for passage in passages]
+        words = {word for here in folded for word in here.words}
         if len(words) > _MAX_SCATTERED:
             return
-        shown = written(passage.text for passage in passages)
+        both = zip(passages, folded, strict=True)
+        shown = {word for passage, here in both for word in written(passage.text, here)}
         for passage, here in zip(passages, folded, strict=True):
             if not passage.current:
                 continue
             parts = self._passages.parts
-            for index in sorted({target for word in here for target in parts.targets(word)}):
+            for index in sorted({target for word in here.words for target in parts.targets(word)}):
                 names = self._policy.targets[index].names
                 if any(_is_named_by(shown if is_ordinary(name) else words, name) for name in names):
                     yield Finding(index, "literal", Part.NAME, 0, 0, via=(passage.path, "words apart"))

@@ -6,11 +6,11 @@ capitals, in a text that has any.  In answers they count as they are: there more
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Set
 
 from policies.known import is_word
 from policies.policy import Target
-from policies.text import fold
+from policies.text import Folded, fold
 
 _QUOTES = "\"'“”„«»‘’‹›*_`"
 _ARTICLES = frozenset("a an any every each some another".split())
@@ -62,14 +62,8 @@ def is_small_title(text: str, start: int, end: int, empty: Set[str]) -> bool:
     return has_capitals(text) or bool(before) and before[-1] in _ARTICLES
 
 
-def written(texts: Iterable[str]) -> set[str]:
-    """Return the folded words with a capital of texts that have any, and all words of the others."""
-    found: set[str] = set()
-    for text in texts:
-        folded, cased = fold(text), has_capitals(text)
-        found.update(
-            word
-            for word, (at, _) in zip(folded.words, folded.spans, strict=True)
-            if not cased or text[at].isupper()
-        )
-    return found
+def written(text: str, folded: Folded) -> set[str]:
+    """Return the folded words with a capital of a text that has any, and all words of another."""
+    if not has_capitals(text):
+        return set(folded.words)
+    return {word for word, (at, _) in zip(folded.words, folded.spans, strict=True) if text[at].isupper()}

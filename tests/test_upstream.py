@@ -347,7 +347,7 @@ async def test_closing_an_answer_closes_the_connection_at_once() -> None:
         answer = await upstream.open(PATH, ASKED, streaming=True)
         await anext(answer)
         await answer.aclose()
-        await asyncio.wait_for(fake.abandoned.wait(), 5)
+        assert await asyncio.wait_for(fake.abandoned.wait(), 5)
         await answer.aclose()
 
 
@@ -357,7 +357,8 @@ async def test_cancelling_an_answer_that_has_not_begun_closes_the_connection() -
         await server.asked.wait()
         opening.cancel()
         await asyncio.wait([opening])
-        await asyncio.wait_for(server.left.wait(), 5)
+        assert opening.cancelled()
+        assert await asyncio.wait_for(server.left.wait(), 5)
 
 
 async def test_the_key_goes_to_the_upstream_and_nowhere_else(caplog: pytest.LogCaptureFixture) -> None:
